@@ -1,1 +1,3 @@
-"""TODO: filled by its first tenant."""
+"""The traced program of a model: its layers by name, and its evaluation with interventions."""
+
+from jaxviz.program import paths as paths

@@ -1,0 +1,193 @@
+"""`Model`: a pure function and its parameters, with its layers' values to read, to replace and to start from."""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import flax.linen as nn
+import jax
+from flax import nnx
+
+from jaxviz import adapters, views
+from jaxviz.adapters import Adapter
+from jaxviz.layers import Layer, layer_records
+from jaxviz.program import OUTPUT
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Model:
+    """A pure function with named layers, and its parameters.
+
+    Made by `Model.from_linen`, `Model.from_nnx` or `Model.from_function`, and by the methods of a model. It is a pytree: its
+    parameters are its leaves, so it passes through `jax.jit`, `jax.grad` and `jax.vmap` as any pytree does; what is static in it
+    compares by value, so that a model made again of the same module is not compiled again.
+
+    Attributes:
+        apply: the static part.
+        params: the parameters, a pytree of arrays: all variables of a Linen module, the state of an NNX module, or what
+            `from_function` was given.
+        keywords: further traced arguments of the module's call, such as masks and random keys, by name.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, flax.linen as nn, jaxviz as jv
+        >>> module = nn.Sequential([nn.Dense(3), nn.relu, nn.Dense(2)])
+        >>> inputs = jnp.ones((4, 5))
+        >>> model = jv.Model.from_linen(module, module.init(jax.random.key(0), inputs))
+        >>> [(layer.path, layer.shape) for layer in model.layers(inputs)]
+        [('layers_0', (4, 3)), ('layers_2', (4, 2))]
+        >>> model.capture(inputs)["layers_0"].shape
+        (4, 3)
+    """
+
+    apply: Adapter = field(metadata={"static": True})
+    params: Any
+    keywords: dict[str, Any]
+
+    @staticmethod
+    def from_linen(module: nn.Module, variables: Any, **keywords: Any) -> "Model":
+        """A model of a Linen module.
+
+        Args:
+            module: the module.
+            variables: its variables, all collections, as `module.init` returns them: `{"params": ..., "batch_stats": ...}`.
+            **keywords: what `module.apply` is to be called with beside variables and inputs, `train=False` for instance, masks,
+                `rngs` or `method`. An argument of the module's call named `train`, `training`, `is_training`, `deterministic` or
+                `use_running_average` that is not given is set for evaluation. With `mutable`, the outputs are the module's own.
+
+        Raises:
+            TypeError: if module is not a Linen module or variables not a dict.
+            ValueError: if variables has no collection `params`.
+        """
+        return Model(*adapters.linen(module, variables, keywords))
+
+    @staticmethod
+    def from_nnx(module: nnx.Module, **keywords: Any) -> "Model":
+        """A model of an NNX module: of a copy in evaluation mode (`module.eval()`); the module itself is not touched.
+
+        Args:
+            module: the module.
+            **keywords: what the module is to be called with beside its inputs.
+
+        Raises:
+            TypeError: if module is not an NNX module.
+        """
+        return Model(*adapters.nnx_module(module, keywords))
+
+    @staticmethod
+    def from_function(apply: Callable[[Any, Any], Any], params: Any) -> "Model":
+        """A model of any function. Its layers are the values that it tags (`jaxviz.tag`), and those of modules it applies.
+
+        Args:
+            apply: `apply(params, inputs) -> outputs`, pure. Give the same function each time: a new lambda is a new program,
+                which is traced and compiled again. (Bound methods and partials are told apart by what they hold.)
+            params: a pytree of arrays.
+
+        Raises:
+            TypeError: if apply is not a function.
+        """
+        return Model(adapters.function(apply), params, {})
+
+    def __call__(self, inputs: Any) -> Any:
+        """The outputs, equal to those of the plain model under `jax.jit`.
+
+        Args:
+            inputs: an array whose axis 0 is the batch, or a tuple of arrays for several inputs.
+        """
+        return _call(self, inputs)
+
+    def with_params(self, params: Any) -> "Model":
+        """The same function with other parameters."""
+        return replace(self, params=params)
+
+    def layers(self, inputs: Any) -> list[Layer]:
+        """The layers in order of execution; a module stands after the modules that it calls.
+
+        Args:
+            inputs: as for a call; `jax.ShapeDtypeStruct` may stand in place of arrays. Nothing is computed.
+
+        Returns:
+            One record per call of each layer: path, kind, shape, dtype, number of parameters, FLOPs.
+        """
+        return layer_records(self.apply.parameters(self.params), views.program(self, inputs))
+
+    def capture(self, inputs: Any, layers: str | Iterable[str] | None = None, *, side: str = OUTPUT) -> dict[str, Any]:
+        """The activations of layers.
+
+        Args:
+            inputs: as for a call.
+            layers: paths or patterns (`"Block_*/Conv_0"`, `"**/relu"`); None for all layers. A layer called n times has the
+                paths `path`, `path#1`, `path#2`, ..., each naming one call; `path*` fits them all.
+            side: `"output"` of the layers, or their `"input"` (a tuple where there are several).
+
+        Returns:
+            Path -> activation, in order of execution. A layer inside a scan has the steps of the scan as its first axis. In a
+            branch of a conditional that is not taken, it is NaN.
+
+        Raises:
+            ValueError: if a layer is not found, or runs inside a while loop.
+        """
+        wanted = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
+        return dict(_capture(self, inputs, wanted, side))
+
+    def until(self, layer: str, *, side: str = OUTPUT) -> "Model":
+        """The model whose output is the activation of a layer.
+
+        Args:
+            layer: the path of one call of one layer.
+            side: `"output"` or `"input"` of the layer.
+        """
+        return replace(self, apply=views.Until(self.apply, layer, side))
+
+    def since(self, layer: str, inputs: Any, *, side: str = OUTPUT) -> tuple["Model", Any]:
+        """The rest of the model from a layer on.
+
+        What bypasses the layer (a residual connection, say) is computed here, once, and kept in the parameters of the tail.
+
+        Args:
+            layer: the path of one call of one layer.
+            inputs: as for a call.
+            side: `"output"` or `"input"` of the layer.
+
+        Returns:
+            The model whose input is that layer's activation, for this batch of inputs; and the activation.
+
+        Raises:
+            ValueError: if the layer is not found.
+        """
+        (values, activation), tail = views.since(self, layer, side, inputs)
+        return Model(tail, values, {}), activation
+
+    def replace(self, values: Mapping[str, Any], *, side: str = OUTPUT) -> "Model":
+        """The model with other values at some layers.
+
+        Args:
+            values: path or pattern -> the new value, an array that broadcasts to the layer's activation, or a function
+                `activation -> activation` (give the same function each time; a new lambda is compiled again).
+            side: `"output"` or `"input"` of the layers.
+
+        Raises (when called):
+            ValueError: if a layer is not found, or a value does not fit its layer.
+        """
+        return self._edited(values, side, views.REPLACE)
+
+    def add(self, values: Mapping[str, Any], *, side: str = OUTPUT) -> "Model":
+        """The model with something added to the activations of some layers; else as `replace`."""
+        return self._edited(values, side, views.ADD)
+
+    def _edited(self, values: Mapping[str, Any], side: str, how: str) -> "Model":
+        adapter, arrays = views.edited(self.apply, values, side, how)
+        return Model(adapter, (self.params, arrays), self.keywords)
+
+
+@jax.jit
+def _call(model: Model, inputs: Any) -> Any:
+    return model.apply(model.params, model.keywords, inputs)
+
+
+@functools.partial(jax.jit, static_argnames=("layers", "side"))
+def _capture(model: Model, inputs: Any, layers: tuple[str, ...] | None, side: str) -> OrderedDict[str, Any]:
+    # Ordered, since JAX sorts the keys of a plain dict.
+    return OrderedDict(views.capture(model, inputs, layers, side))

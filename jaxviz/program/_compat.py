@@ -1,0 +1,48 @@
+"""All contact with JAX's program representation, and what differs between its versions."""
+
+from typing import Any
+
+import jax
+from jax.extend import core
+
+ClosedJaxpr = core.ClosedJaxpr
+Jaxpr = core.Jaxpr
+JaxprEqn = core.JaxprEqn
+Literal = core.Literal
+Var = core.Var
+
+
+def closed(jaxpr: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, list[Any]]:
+    """A program and the values of its constants; some primitives hold an open program, which has none."""
+    if isinstance(jaxpr, ClosedJaxpr):
+        return jaxpr.jaxpr, list(jaxpr.consts)
+    return jaxpr, []
+
+
+def bind(equation: JaxprEqn, values: list[Any]) -> list[Any]:
+    """Executes one equation as it stands."""
+    outputs = equation.primitive.bind(*values, **equation.primitive.get_bind_params(equation.params))
+    return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def scan_groups(params: dict[str, Any]) -> tuple[int, int]:
+    """The number of constants and of carried values of a scan equation."""
+    if "num_carry" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carry, _ = params["ft_in"].unpack()  # jax 0.11 and later
+    return len(list(constants)), len(list(carry))
+
+
+def subprograms(equation: JaxprEqn) -> list[ClosedJaxpr | Jaxpr]:
+    """The programs that an equation's parameters hold."""
+    found = []
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, ClosedJaxpr | Jaxpr):
+                found.append(item)
+    return found
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value can carry a name in the program: a JAX array that is not a random key."""
+    return isinstance(value, jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)

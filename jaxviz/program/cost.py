@@ -1,0 +1,41 @@
+"""What an equation costs: floating-point operations, by the shapes of its operands."""
+
+import math
+
+from jaxviz.program._compat import JaxprEqn
+
+# One operation per element of the output. A transcendental function counts as one operation, as in XLA's own estimate.
+_ELEMENTWISE = frozenset(
+    """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp cos cosh digamma div eq erf erf_inv erfc exp
+    exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or pow rem
+    round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor""".split()
+)
+# One operation per element of the input.
+_REDUCTIONS = frozenset(
+    """argmax argmin cumlogsumexp cummax cummin cumprod cumsum reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
+    reduce_xor""".split()
+)
+
+
+def flops(equation: JaxprEqn) -> int:
+    """Floating-point operations of one equation; a multiplication and an addition count as two.
+
+    Data movement (reshape, transpose, gather, ...) counts as none.
+    """
+    name = equation.primitive.name
+    if name in _ELEMENTWISE:
+        return math.prod(equation.outvars[0].aval.shape)
+    if name in _REDUCTIONS:
+        return math.prod(equation.invars[0].aval.shape)
+    output = equation.outvars[0].aval if equation.outvars else None
+    if name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        left = equation.invars[0].aval
+        return 2 * math.prod(output.shape) * math.prod(left.shape[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval
+        out_channels = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+        return 2 * math.prod(output.shape) * math.prod(kernel.shape) // out_channels
+    if name.startswith("reduce_window"):
+        return math.prod(output.shape) * math.prod(equation.params["window_dimensions"])
+    return 0

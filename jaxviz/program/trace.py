@@ -1,0 +1,180 @@
+"""The traced program: what a function does, as equations, and where in it each layer's value stands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxviz.program import cost, marks
+from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, closed, subprograms
+
+# Call primitives whose equations the evaluator goes into; see `evaluate`.
+CALLS = frozenset(
+    {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "scan", "while", "cond"}
+)
+
+
+class Key(NamedTuple):
+    """Names one value in the program: a layer (its path, with `#k` at its k-th further call) and a side of it."""
+
+    layer: str
+    side: str = marks.OUTPUT
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a layer's value stands in the program.
+
+    Attributes:
+        key: the layer and its side.
+        path: the path of the layer, without the number of the call.
+        structure: the pytree of the value, and the layer's kind.
+        leaves: shape and dtype of each array. Inside a scan, each has the scan's length as an additional first axis.
+        flops: floating-point operations of the layer's call, its inner layers' included; None where they cannot be told.
+    """
+
+    key: Key
+    path: str
+    structure: marks.Structure
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+    flops: int | None = None
+
+    def unflatten(self, leaves: Any) -> Any:
+        """The value as the layer's own pytree."""
+        return self.structure.treedef.unflatten(leaves)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One equation of the program, or the equations that together mark one layer's value."""
+
+    equations: tuple[JaxprEqn, ...]
+    site: Site | None = None
+    nodes: tuple["Node", ...] = ()
+
+    def touches(self, keys: frozenset[Key]) -> bool:
+        """Whether one of the named values stands in this step."""
+        return (self.site is not None and self.site.key in keys) or any(not node.keys.isdisjoint(keys) for node in self.nodes)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A program or an inner program: its steps, and the keys of all values that stand in it."""
+
+    jaxpr: Jaxpr
+    consts: list[Any]
+    steps: tuple[Step, ...]
+    keys: frozenset[Key]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A traced function.
+
+    Attributes:
+        root: its equations.
+        sites: its layers' values by key, in order of execution: a module stands after the modules that it calls.
+        outputs: the pytree of outputs, as shapes and dtypes.
+        flops: floating-point operations of one execution.
+    """
+
+    root: Node
+    sites: dict[Key, Site]
+    outputs: Any
+    flops: int
+
+
+@dataclass
+class _Indexer:
+    """Walks the equations in order of execution and finds the marks."""
+
+    sites: dict[Key, Site] = field(default_factory=dict)
+    calls: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def node(self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[list[Any]], repeat: int) -> Node:
+        jaxpr, consts = closed(jaxpr)
+        steps: list[Step] = []
+        group: list[JaxprEqn] = []
+        for equation in jaxpr.eqns:
+            mark = marks.parse(equation.params["name"]) if equation.primitive.name == "name" else None
+            if mark is None or mark.leaf != len(group):  # what was begun is not the whole of a layer's value
+                steps.extend(Step((begun,)) for begun in group)
+                group = []
+            if mark is None:
+                steps.append(self._step(equation, lengths, open_layers, repeat))
+            elif mark.leaf != len(group):
+                steps.append(Step((equation,)))
+            else:
+                group.append(equation)
+                if len(group) == mark.structure.treedef.num_leaves:
+                    steps.append(self._site(mark, tuple(group), lengths, open_layers))
+                    group = []
+        steps.extend(Step((begun,)) for begun in group)
+        keys = {step.site.key for step in steps if step.site is not None}
+        keys.update(*(node.keys for step in steps for node in step.nodes))
+        return Node(jaxpr, consts, tuple(steps), frozenset(keys))
+
+    def _site(
+        self, mark: marks.Mark, equations: tuple[JaxprEqn, ...], lengths: tuple[int, ...], open_layers: list[list[Any]]
+    ) -> Step:
+        call = self.calls.get((mark.path, mark.side), 0)
+        self.calls[mark.path, mark.side] = call + 1
+        key = Key(f"{mark.path}#{call}" if call else mark.path, mark.side)
+        avals = [equation.outvars[0].aval for equation in equations]
+        leaves = tuple(jax.ShapeDtypeStruct((*lengths, *aval.shape), aval.dtype) for aval in avals)
+        flops = None
+        if mark.side == marks.INPUT:
+            open_layers.append([mark.path, 0])
+        elif any(path == mark.path for path, _ in open_layers):
+            while open_layers[-1][0] != mark.path:  # a layer that was left without a value
+                open_layers.pop()
+            flops = open_layers.pop()[1]
+        site = Site(key, mark.path, mark.structure, leaves, flops)
+        self.sites[key] = site
+        return Step(equations, site)
+
+    def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[list[Any]], repeat: int) -> Step:
+        name = equation.primitive.name
+        inner = subprograms(equation)
+        if not inner:
+            self._count(cost.flops(equation) * repeat, open_layers)
+            return Step((equation,))
+        if name == "scan":
+            lengths, repeat = (*lengths, equation.params["length"]), repeat * equation.params["length"]
+        if name == "cond":  # one branch is taken: the most expensive counts
+            before = [count for _, count in open_layers]
+            most, nodes = before, []
+            for branch in inner:
+                for entry, count in zip(open_layers, before, strict=True):
+                    entry[1] = count
+                nodes.append(self.node(branch, lengths, open_layers, repeat))
+                most = [max(count, entry[1]) for count, entry in zip(most, open_layers, strict=True)]
+            for entry, count in zip(open_layers, most, strict=True):
+                entry[1] = count
+            return Step((equation,), None, tuple(nodes))
+        if name in CALLS:
+            return Step((equation,), None, tuple(self.node(program, lengths, open_layers, repeat) for program in inner))
+        for program in inner:  # a primitive that is not gone into: its operations count, its layers cannot be reached
+            _Indexer().node(program, lengths, open_layers, repeat)
+        return Step((equation,))
+
+    def _count(self, flops: int, open_layers: list[list[Any]]) -> None:
+        for entry in open_layers:
+            entry[1] += flops
+
+
+def trace(function: Callable[..., Any], *args: Any) -> Program:
+    """Traces a function at the shapes and dtypes of its arguments.
+
+    A jitted function is traced once for all calls with the same shapes, since JAX keeps its program.
+
+    Args:
+        function: a function of pytrees of arrays.
+        args: arrays, or `jax.ShapeDtypeStruct` in their place.
+    """
+    jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*args)
+    indexer = _Indexer()
+    whole: list[Any] = ["", 0]
+    root = indexer.node(jaxpr, (), [whole], 1)
+    return Program(root, indexer.sites, outputs, whole[1])

@@ -19,7 +19,13 @@ from flax import nnx
 from jaxviz.program import INPUT, OUTPUT, mark, paths
 
 # How a module is told that it is not being trained, by the names of the argument in use.
-_EVALUATION = {"train": False, "training": False, "is_training": False, "deterministic": True, "use_running_average": True}
+_EVALUATION = {
+    "train": False,
+    "training": False,
+    "is_training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
 
 
 class Static:
@@ -39,7 +45,9 @@ class Static:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Static) and self._hash == other._hash and bool(self._key == other._key))
+        return self is other or (
+            isinstance(other, Static) and self._hash == other._hash and bool(self._key == other._key)
+        )
 
     def __repr__(self) -> str:
         return repr(self.value)
@@ -60,11 +68,17 @@ def _by_value(value: Any) -> Any:
 
 def _split_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keywords that are part of the program (`train=False`), and those that are data (masks, random keys)."""
-    data = {name: value for name, value in keywords.items() if any(isinstance(leaf, jax.Array) or hasattr(leaf, "__array__") for leaf in jax.tree.leaves(value))}
+    data = {
+        name: value
+        for name, value in keywords.items()
+        if any(isinstance(leaf, jax.Array) or hasattr(leaf, "__array__") for leaf in jax.tree.leaves(value))
+    }
     return {name: value for name, value in keywords.items() if name not in data}, data
 
 
-def _interceptor(next_function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+def _interceptor(
+    next_function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
+) -> Any:
     module, method = context.module, context.method_name
     path = paths.join(*module.path)
     if method != "__call__":
@@ -75,14 +89,18 @@ def _interceptor(next_function: Callable[..., Any], args: Any, kwargs: Any, cont
     return mark(next_function(*args, **kwargs), path, side=OUTPUT, kind=type(module).__name__)
 
 
-def _mark_inputs(args: tuple[Any, ...], kwargs: dict[str, Any], path: str, kind: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _mark_inputs(
+    args: tuple[Any, ...], kwargs: dict[str, Any], path: str, kind: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Marks the arguments of a layer: one argument as itself, several as a tuple."""
     leaves, structure = jax.tree.flatten((args, kwargs), is_leaf=lambda leaf: leaf is None)
     arrays = [index for index, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
     if len(arrays) == 1:
         leaves[arrays[0]] = mark(leaves[arrays[0]], path, side=INPUT, kind=kind)
     elif arrays:
-        for index, leaf in zip(arrays, mark(tuple(leaves[index] for index in arrays), path, side=INPUT, kind=kind), strict=True):
+        for index, leaf in zip(
+            arrays, mark(tuple(leaves[index] for index in arrays), path, side=INPUT, kind=kind), strict=True
+        ):
             leaves[index] = leaf
     return structure.unflatten(leaves)
 
@@ -174,7 +192,11 @@ def _marking(cls: type) -> type:
 
     if not callable(getattr(cls, "__call__", None)):  # noqa: B004  (of the class's instances)
         return cls
-    return types.new_class(cls.__name__, (cls,), exec_body=lambda body: body.update(__call__=call, __module__=cls.__module__, __qualname__=cls.__qualname__))
+    return types.new_class(
+        cls.__name__,
+        (cls,),
+        exec_body=lambda body: body.update(__call__=call, __module__=cls.__module__, __qualname__=cls.__qualname__),
+    )
 
 
 def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tuple[LinenAdapter, Any, dict[str, Any]]:
@@ -183,7 +205,9 @@ def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tup
         hint = "; use Model.from_nnx" if isinstance(module, nnx.Module) else ""
         raise TypeError(f"Model.from_linen: module must be a flax.linen.Module, got {type(module).__name__}{hint}")
     if not isinstance(variables, Mapping):
-        raise TypeError(f"Model.from_linen: variables must be a dict of collections ({{'params': ...}}), got {type(variables).__name__}")
+        raise TypeError(
+            f"Model.from_linen: variables must be a dict of collections ({{'params': ...}}), got {type(variables).__name__}"
+        )
     if variables and "params" not in variables and all(isinstance(value, Mapping) for value in variables.values()):
         raise ValueError(
             f"Model.from_linen: variables must be a dict of collections, as module.init returns it; it has {sorted(variables)}. "
@@ -191,7 +215,9 @@ def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tup
         )
     if module.scope is not None:
         module, _ = module.unbind()
-    method = getattr(type(module), keywords["method"]) if isinstance(keywords.get("method"), str) else keywords.get("method")
+    method = (
+        getattr(type(module), keywords["method"]) if isinstance(keywords.get("method"), str) else keywords.get("method")
+    )
     static, data = _split_keywords(_evaluation(method or type(module).__call__, keywords))
     return LinenAdapter(Static(module), Static(static)), dict(variables), data
 
@@ -211,7 +237,9 @@ def nnx_module(module: nnx.Module, keywords: Mapping[str, Any]) -> tuple[NnxAdap
 def function(apply: Callable[[Any, Any], Any]) -> FunctionAdapter:
     """The adapter of a function."""
     if not callable(apply) or isinstance(apply, nn.Module | nnx.Module):
-        raise TypeError(f"Model.from_function: apply must be a function of (params, inputs), got {type(apply).__name__}")
+        raise TypeError(
+            f"Model.from_function: apply must be a function of (params, inputs), got {type(apply).__name__}"
+        )
     return FunctionAdapter(Static(apply))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxviz.program import INPUT, OUTPUT, Key, Program, paths
+from jaxviz.program import INPUT, OUTPUT, Key, Program
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
         if key.side != OUTPUT:
             continue
         entrance = program.sites.get(Key(key.layer, INPUT))
-        own = [leaf for path, leaf in parameters.items() if paths.match(path, f"{site.path}/**")] if key.layer == site.path else []
+        own = (
+            [leaf for path, leaf in parameters.items() if path.startswith(f"{site.path}/")]
+            if key.layer == site.path
+            else []
+        )
         records.append(
             Layer(
                 path=key.layer,

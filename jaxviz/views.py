@@ -54,7 +54,9 @@ def _one(function: str, traced: Program, layer: str, side: str) -> Site:
         return known[layer]
     chosen = paths.choose(function, (layer,), known)
     if len(chosen) > 1:
-        raise ValueError(f"{function}: layer {layer!r} fits {len(chosen)} layers, give one of them: {', '.join(chosen)}")
+        raise ValueError(
+            f"{function}: layer {layer!r} fits {len(chosen)} layers, give one of them: {', '.join(chosen)}"
+        )
     return known[chosen[0]]
 
 
@@ -118,7 +120,9 @@ def _edit(how: str, site: Site, function: Static | None, value: Any) -> Edit:
         return Edit(call if how == REPLACE else lambda old: jax.tree.map(jnp.add, old, call(old)))
     given = jax.tree.leaves(value)
     if len(given) not in (1, len(site.leaves)):
-        raise ValueError(f"{how}: layer {site.key.layer!r} has {len(site.leaves)} arrays, the value given has {len(given)}")
+        raise ValueError(
+            f"{how}: layer {site.key.layer!r} has {len(site.leaves)} arrays, the value given has {len(given)}"
+        )
     given = given * (len(site.leaves) // len(given))
     arrays = tuple(fit(site.key.layer, new, old) for new, old in zip(given, site.leaves, strict=True))
     combine = (lambda old, new: new) if how == REPLACE else (lambda old, new: jax.tree.map(jnp.add, old, new))

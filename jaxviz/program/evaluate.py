@@ -32,7 +32,9 @@ class Edit:
         changed = self.function(site.unflatten(leaves), *args)
         structure = jax.tree.structure(changed)
         if structure != site.structure.treedef:
-            raise ValueError(f"replace: the new value of layer {site.key.layer!r} has the structure {structure}, not {site.structure.treedef}")
+            raise ValueError(
+                f"replace: the new value of layer {site.key.layer!r} has the structure {structure}, not {site.structure.treedef}"
+            )
         return [fit(site.key.layer, new, old) for new, old in zip(jax.tree.leaves(changed), leaves, strict=True)]
 
 
@@ -44,7 +46,9 @@ def fit(layer: str, new: Any, old: Any) -> jax.Array:
     try:
         return jnp.broadcast_to(new.astype(old.dtype), old.shape)
     except ValueError:
-        raise ValueError(f"replace: the new value of layer {layer!r} has shape {new.shape}, the layer has {old.shape}") from None
+        raise ValueError(
+            f"replace: the new value of layer {layer!r} has shape {new.shape}, the layer has {old.shape}"
+        ) from None
 
 
 def evaluate(
@@ -129,7 +133,10 @@ class _Run:
 
     def with_values(self, values: dict[Key, tuple[Any, ...]]) -> "_Run":
         """The same run with other values in the edits that have values."""
-        return _Run(self.capture, {**self.edits, **{key: Edit(self.edits[key].function, value) for key, value in values.items()}})
+        return _Run(
+            self.capture,
+            {**self.edits, **{key: Edit(self.edits[key].function, value) for key, value in values.items()}},
+        )
 
     def values_in(self, node: Node) -> dict[Key, tuple[Any, ...]]:
         return {key: edit.value for key, edit in self.edits.items() if key in node.keys and edit.value is not None}
@@ -154,7 +161,11 @@ def _remat(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tupl
 def _scan(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple[list[Any], Captured]:
     params, node = step.equations[0].params, step.nodes[0]
     num_consts, num_carry = scan_groups(params)
-    consts, init, xs = operands[:num_consts], operands[num_consts : num_consts + num_carry], operands[num_consts + num_carry :]
+    consts, init, xs = (
+        operands[:num_consts],
+        operands[num_consts : num_consts + num_carry],
+        operands[num_consts + num_carry :],
+    )
 
     def body(carry: list[Any], slices: tuple[list[Any], dict[Key, Any]]) -> tuple[list[Any], Any]:
         inputs, values = slices
@@ -162,7 +173,12 @@ def _scan(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple
         return results[:num_carry], (results[num_carry:], captured)
 
     carry, (ys, captured) = jax.lax.scan(
-        body, init, (xs, run.values_in(node)), length=params["length"], reverse=params["reverse"], unroll=params["unroll"]
+        body,
+        init,
+        (xs, run.values_in(node)),
+        length=params["length"],
+        reverse=params["reverse"],
+        unroll=params["unroll"],
     )
     return [*carry, *ys], captured
 

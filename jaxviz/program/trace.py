@@ -11,7 +11,19 @@ from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, closed, subprog
 
 # Call primitives whose equations the evaluator goes into; see `evaluate`.
 CALLS = frozenset(
-    {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "scan", "while", "cond"}
+    {
+        "jit",
+        "pjit",
+        "closed_call",
+        "core_call",
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "remat2",
+        "checkpoint",
+        "scan",
+        "while",
+        "cond",
+    }
 )
 
 
@@ -55,7 +67,9 @@ class Step:
 
     def touches(self, keys: frozenset[Key]) -> bool:
         """Whether one of the named values stands in this step."""
-        return (self.site is not None and self.site.key in keys) or any(not node.keys.isdisjoint(keys) for node in self.nodes)
+        return (self.site is not None and self.site.key in keys) or any(
+            not node.keys.isdisjoint(keys) for node in self.nodes
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +106,9 @@ class _Indexer:
     sites: dict[Key, Site] = field(default_factory=dict)
     calls: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def node(self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[list[Any]], repeat: int) -> Node:
+    def node(
+        self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[list[Any]], repeat: int
+    ) -> Node:
         jaxpr, consts = closed(jaxpr)
         steps: list[Step] = []
         group: list[JaxprEqn] = []

@@ -24,6 +24,7 @@ class Layer:
         flops: floating-point operations of the call (a multiplication and an addition are two), for the whole batch, inner
             layers' included; None for a tagged value.
         nbytes: the size of its output in bytes.
+        depth: how many layers it runs inside of.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Layer:
     parameters: int
     flops: int | None
     nbytes: int
+    depth: int
 
 
 def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer]:
@@ -44,10 +46,14 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
         program: the traced model.
     """
     records = []
+    opened: list[str] = []
     for key, site in program.sites.items():
-        if key.side != OUTPUT:
+        if key.side == INPUT:
+            opened.append(key.layer)
             continue
         entrance = program.sites.get(Key(key.layer, INPUT))
+        if entrance is not None and key.layer in opened:
+            del opened[opened.index(key.layer) :]
         own = (
             [leaf for path, leaf in parameters.items() if path.startswith(f"{site.path}/")]
             if key.layer == site.path
@@ -63,6 +69,7 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
                 parameters=sum(math.prod(leaf.shape) for leaf in own),
                 flops=site.flops,
                 nbytes=sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in site.leaves),
+                depth=len(opened),
             )
         )
     return records

@@ -1,1 +1,8 @@
-"""TODO: filled by its first tenant."""
+"""Networks in Flax Linen: pure modules, called as `module.apply(variables, inputs, train=False)`."""
+
+from jaxviz.models.activations import ACTIVATIONS as ACTIVATIONS
+from jaxviz.models.activations import Activation as Activation
+from jaxviz.models.activations import activation as activation
+from jaxviz.models.cnn import CNN as CNN
+from jaxviz.models.mlp import MLP as MLP
+from jaxviz.models.recurrent import RecurrentClassifier as RecurrentClassifier

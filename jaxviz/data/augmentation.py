@@ -1,0 +1,184 @@
+"""Augmentation: pure functions of a key and a batch, to be called inside the jitted step.
+
+A batch is an array of inputs, or a tuple of which the first entry is the inputs, such as `(inputs, labels)`; `mixup`
+mixes the labels too, the others leave them as they are. `chain` makes one function of several.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz.data.checks import check_count, check_number
+
+Batch = Any  # inputs, or a tuple (inputs, ...)
+Augmentation = Callable[[jax.Array, Batch], Batch]
+
+
+def flip(key: jax.Array, batch: Batch, *, axis: int = 2, probability: float = 0.5) -> Batch:
+    """Mirrors each example, or leaves it, by chance.
+
+    Args:
+        key: random key; the same key gives the same result.
+        batch: inputs `(batch, ...)`, or a tuple that begins with them.
+        axis: which axis to mirror: of images `(batch, height, width, channels)`, 2 is left-right and 1 is up-down.
+        probability: in [0, 1], of an example being mirrored.
+
+    Returns:
+        A batch like `batch`.
+    """
+    inputs, rest = _parts(batch)
+    check_number("flip", "probability", probability, 0.0, 1.0)
+    if not 1 <= axis < inputs.ndim:
+        raise ValueError(f"flip: axis must be in [1, {inputs.ndim - 1}] for inputs of shape {inputs.shape}, got {axis}")
+    mirrored = jax.random.bernoulli(key, probability, _per_example(inputs))
+    return _joined(jnp.where(mirrored, jnp.flip(inputs, axis), inputs), rest)
+
+
+def shift(key: jax.Array, batch: Batch, *, pixels: int = 2) -> Batch:
+    """Moves each image by a random whole number of pixels in each direction; what enters is zero, what leaves is lost.
+
+    Args:
+        key: random key; the same key gives the same result.
+        batch: images `(batch, height, width, channels)`, or a tuple that begins with them.
+        pixels: the largest move; each in [-pixels, pixels] is equally likely, for height and width independently.
+
+    Returns:
+        A batch like `batch`.
+    """
+    inputs, rest = _parts(batch)
+    check_count("shift", "pixels", pixels, at_least=0)
+    if inputs.ndim != 4:
+        raise ValueError(f"shift: images must be (batch, height, width, channels), got shape {inputs.shape}")
+    padded = jnp.pad(inputs, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
+    corners = jax.random.randint(key, (inputs.shape[0], 2), 0, 2 * pixels + 1)
+    crop = jax.vmap(lambda image, corner: jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), inputs.shape[1:]))
+    return _joined(crop(padded, corners), rest)
+
+
+def noise(key: jax.Array, batch: Batch, *, scale: float = 0.1) -> Batch:
+    """Adds Gaussian noise of mean zero to the inputs; nothing is clipped.
+
+    Args:
+        key: random key; the same key gives the same result.
+        batch: float inputs, or a tuple that begins with them.
+        scale: standard deviation, in the unit of the inputs, at least zero.
+
+    Returns:
+        A batch like `batch`.
+    """
+    inputs, rest = _parts(batch)
+    check_number("noise", "scale", scale, 0.0)
+    _check_float("noise", inputs)
+    drawn = jax.random.normal(key, inputs.shape, inputs.dtype)
+    return _joined(inputs + jnp.asarray(scale, inputs.dtype) * drawn, rest)
+
+
+def mixup(key: jax.Array, batch: Batch, *, alpha: float = 0.2, classes: int | None = None) -> Batch:
+    """Mixes each example, and its target, with another of the batch: `w x_i + (1 - w) x_j`, `w ~ Beta(alpha, alpha)`.
+
+    Args:
+        key: random key; the same key gives the same result.
+        batch: a tuple `(inputs, targets)`; inputs are floats, targets are floats (one-hot rows, soft targets, numbers)
+            or, with `classes`, integer labels `(batch,)`.
+        alpha: above zero; small values mix little.
+        classes: the number of classes, which turns integer labels into one-hot rows before the mixing.
+
+    Returns:
+        `(inputs, targets)`; targets are soft: `(batch, classes)` where labels were given.
+
+    Note:
+        The weight is drawn for each example; the authors' program draws one for the whole batch.
+
+    References:
+        H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz: mixup: Beyond empirical risk minimization. ICLR 2018,
+        arXiv:1710.09412.
+    """
+    if not isinstance(batch, tuple) or len(batch) != 2:
+        raise TypeError(f"mixup: batch must be a tuple (inputs, targets), got {type(batch).__name__}")
+    inputs, targets = (jnp.asarray(part) for part in batch)
+    check_number("mixup", "alpha", alpha, 1e-6)
+    _check_float("mixup", inputs)
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        if classes is None:
+            raise ValueError("mixup: integer labels cannot be mixed; give classes=, or one-hot targets")
+        targets = jax.nn.one_hot(targets, classes, dtype=inputs.dtype)
+    _check_float("mixup", targets)
+    weight_key, partner_key = jax.random.split(key)
+    weight = jax.random.beta(weight_key, alpha, alpha, (inputs.shape[0],), inputs.dtype)
+    partner = jax.random.permutation(partner_key, inputs.shape[0])
+
+    def mix(x: jax.Array) -> jax.Array:
+        w = weight.astype(x.dtype).reshape(_per_example(x))
+        return w * x + (1 - w) * x[partner]
+
+    return mix(inputs), mix(targets)
+
+
+def chain(*augmentations: Augmentation) -> Augmentation:
+    """Returns one augmentation that applies several in order, each with a key of its own.
+
+    Chains of the same functions and `functools.partial` settings are equal, so that a jitted function which has one as
+    static argument compiles once.
+
+    Args:
+        *augmentations: functions of `(key, batch)`; settings are given by `functools.partial`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from functools import partial
+        >>> augment = chain(partial(shift, pixels=1), partial(noise, scale=0.05))
+        >>> images, labels = augment(jax.random.key(0), (jnp.zeros((4, 8, 8, 1)), jnp.zeros(4, int)))
+        >>> images.shape
+        (4, 8, 8, 1)
+    """
+    for augmentation in augmentations:
+        if not callable(augmentation):
+            raise TypeError(f"chain: expected functions of (key, batch), got {augmentation!r}")
+    return _Chain(augmentations)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    steps: tuple[Augmentation, ...]
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        for i, step in enumerate(self.steps):
+            batch = step(jax.random.fold_in(key, i), batch)
+        return batch
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Chain) and self._value() == other._value()
+
+    def __hash__(self) -> int:
+        return hash(self._value())
+
+    def _value(self) -> tuple[Hashable, ...]:
+        # functools.partial itself is equal by identity only
+        return tuple(
+            (s.func, s.args, frozenset(s.keywords.items())) if isinstance(s, partial) else s for s in self.steps
+        )
+
+
+def _parts(batch: Batch) -> tuple[jax.Array, tuple[Any, ...] | None]:
+    """Returns the inputs, and what follows them in a tuple; None where the batch is the inputs alone."""
+    if isinstance(batch, tuple):
+        return jnp.asarray(batch[0]), batch[1:]
+    return jnp.asarray(batch), None
+
+
+def _joined(inputs: jax.Array, rest: tuple[Any, ...] | None) -> Batch:
+    return inputs if rest is None else (inputs, *rest)
+
+
+def _per_example(x: jax.Array) -> tuple[int, ...]:
+    """Returns the shape of one number per example, ready to be broadcast against `x`."""
+    return (x.shape[0],) + (1,) * (x.ndim - 1)
+
+
+def _check_float(where: str, x: jax.Array) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{where}: expected floats, got {x.dtype}; scale them first, as by jaxviz.data.normalize")

@@ -1,1 +1,12 @@
-"""TODO: filled by its first tenant."""
+"""Attribution: what each input, or each place of a layer, contributed to the answer.
+
+All methods are called alike, `method(model, inputs, *, target=None, ...)`, and give what has the structure and shapes of inputs.
+"""
+
+from jaxviz.attribution.cam import grad_cam as grad_cam
+from jaxviz.attribution.gradients import gradient as gradient
+from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient
+from jaxviz.attribution.gradients import saliency as saliency
+from jaxviz.attribution.paths import completeness_gap as completeness_gap
+from jaxviz.attribution.paths import integrated_gradients as integrated_gradients
+from jaxviz.attribution.smoothing import smooth as smooth

@@ -1,0 +1,148 @@
+"""Arguments that all methods share, checked at the public edge and brought into one form.
+
+Checks of shapes and types work under `jax.jit`; checks of values (NaN, a target out of range) are left out there.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz import targets
+from jaxviz.model import Model
+from jaxviz.targets import Target
+
+
+def check_model(function: str, model: Any) -> None:
+    """Raises unless model is a `jaxviz.Model`."""
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with Model.from_linen(module, variables), "
+            "Model.from_nnx(module) or Model.from_function(apply, params)"
+        )
+
+
+def prepare(function: str, model: Any, inputs: Any, target: Any) -> tuple[Any, Target]:
+    """Checks model, inputs and target.
+
+    Returns:
+        The inputs as JAX arrays, and the target in the form that jitted functions take.
+    """
+    check_model(function, model)
+    inputs = _arrays(function, model, inputs)
+    return inputs, targets.prepare(function, _outputs.eval_shape(model, inputs), target)
+
+
+def _arrays(function: str, model: Model, inputs: Any) -> Any:
+    if not (type(inputs) is tuple or hasattr(inputs, "shape")):
+        raise TypeError(f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got {type(inputs).__name__}")
+    leaves = inputs if type(inputs) is tuple else (inputs,)
+    for index, leaf in enumerate(leaves):
+        name = f"inputs[{index}]" if type(inputs) is tuple else "inputs"
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            raise TypeError(f"{function}: {name} must be an array, got {type(leaf).__name__}")
+        if not leaf.shape:
+            raise ValueError(f"{function}: {name} is a scalar; axis 0 must be the batch")
+        if 0 in leaf.shape:
+            raise ValueError(f"{function}: {name} has shape {tuple(leaf.shape)}, in which there is nothing to explain")
+        if leaf.shape[0] != leaves[0].shape[0]:
+            raise ValueError(
+                f"{function}: all inputs must have the same batch size on axis 0, got shapes {[tuple(leaf.shape) for leaf in leaves]}"
+            )
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(model, inputs)}")
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    leaves = jax.tree.leaves(inputs)
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and not _finite(leaves):
+        counts = {f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(leaves)}
+        found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+        raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
+    return inputs
+
+
+def _instead(model: Model, inputs: Any) -> str:
+    """What to do with integer inputs: the embedding layers to attribute at."""
+    try:
+        layers = [layer.path for layer in model.layers(inputs) if layer.kind.startswith("Embed")]
+    except Exception:  # the model does not run on these inputs: what follows is no hint then
+        layers = []
+    if layers:
+        return (
+            f"attribute at an embedding layer instead ({', '.join(map(repr, layers))}): "
+            f"tail, embedded = model.since({layers[0]!r}, inputs), and explain tail at embedded"
+        )
+    return "give floating-point inputs, and what is not to be explained (lengths, masks, indices) as a keyword of the model's constructor"
+
+
+def baseline_like(function: str, baseline: Any, inputs: Any) -> Any:
+    """The baseline in the shapes and dtypes of inputs.
+
+    Args:
+        function: the name of the caller, for error messages.
+        baseline: None (zeros), a scalar, an array that broadcasts to inputs, or, for several inputs, a tuple of these.
+        inputs: an array or a tuple of arrays.
+    """
+    several = type(inputs) is tuple
+    if several and isinstance(baseline, tuple | list):
+        if len(baseline) != len(inputs):
+            raise ValueError(f"{function}: there are {len(inputs)} inputs, but baseline has {len(baseline)} entries")
+        return tuple(_baseline(function, f"baseline[{i}]", *pair) for i, pair in enumerate(zip(baseline, inputs, strict=True)))
+    if several:
+        if baseline is not None and np.ndim(baseline):
+            raise ValueError(f"{function}: there are {len(inputs)} inputs; give one baseline for each, as a tuple, or a scalar for all")
+        return tuple(_baseline(function, "baseline", baseline, leaf) for leaf in inputs)
+    return _baseline(function, "baseline", baseline, inputs)
+
+
+def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.Array:
+    if baseline is None:
+        baseline = 0.0
+    if not isinstance(baseline, int | float | np.number | np.ndarray | jax.Array) or isinstance(baseline, bool):
+        raise TypeError(f"{function}: {name} must be None, a number or an array, got {type(baseline).__name__}")
+    if not isinstance(baseline, jax.core.Tracer) and not np.isfinite(np.asarray(baseline, np.float64)).all():
+        raise ValueError(f"{function}: {name} must be finite, but it has NaN or infinite values")
+    try:
+        # On the host where it is there already: a new scalar is then no new program.
+        library = jnp if isinstance(baseline, jax.Array) else np
+        return jnp.asarray(library.broadcast_to(library.asarray(baseline, leaf.dtype), leaf.shape))
+    except ValueError:
+        raise ValueError(f"{function}: {name} of shape {np.shape(baseline)} does not broadcast to the inputs' shape {leaf.shape}") from None
+
+
+def check_count(function: str, name: str, value: Any) -> None:
+    """Raises unless value is an int of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{function}: {name} must be an int, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{function}: {name} must be at least 1, got {value}")
+
+
+def check_choice(function: str, name: str, value: Any, choices: Any) -> None:
+    """Raises unless value is one of the choices."""
+    if value not in tuple(choices):
+        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_key(function: str, key: Any) -> None:
+    """Raises unless key is one random key."""
+    if key is None:
+        raise TypeError(f"{function}: key is missing; give a random key, key=jax.random.key(0) for instance: the same key gives the same result")
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"{function}: key must be a jax.random.key, got {key!r}")
+    if key.shape:
+        raise ValueError(f"{function}: key must be one key, got an array of keys of shape {key.shape}")
+
+
+@jax.jit
+def _outputs(model: Model, inputs: Any) -> Any:
+    return model(inputs)
+
+
+@jax.jit
+def _all_finite(leaves: list[jax.Array]) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+def _finite(leaves: list[jax.Array]) -> bool:
+    return bool(_all_finite(leaves))

@@ -1,0 +1,51 @@
+"""Quadratures: where on the path from 0 to 1 an integrand is evaluated, and with which weights."""
+
+import functools
+
+import numpy as np
+
+QUADRATURES = ("gauss_legendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid")
+
+
+@functools.lru_cache(maxsize=64)
+def quadrature(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights with which `sum(weights * f(nodes))` approximates the integral of `f` over [0, 1].
+
+    Args:
+        name: `"gauss_legendre"` (exact for polynomials up to degree `2 * steps - 1`), `"riemann_left"`, `"riemann_right"`,
+            `"riemann_middle"` or `"trapezoid"` (which has both ends among its nodes; with one step it is the middle).
+        steps: number of nodes, at least 1.
+
+    Returns:
+        Nodes in [0, 1] and weights, both float64 `(steps,)`. The weights sum to 1 in every quadrature.
+
+    Note:
+        Captum's trapezoid divides by `steps` where there are `steps - 1` intervals, so that its weights sum to
+        `(steps - 1) / steps`, and its attributions with them. Here they sum to 1.
+
+    Example:
+        >>> nodes, weights = quadrature("trapezoid", 3)
+        >>> nodes.tolist(), weights.tolist()
+        ([0.0, 0.5, 1.0], [0.25, 0.5, 0.25])
+    """
+    edges, equal = np.arange(steps, dtype=np.float64) / steps, np.full(steps, 1.0 / steps)
+    match name:
+        case "gauss_legendre":
+            nodes, weights = np.polynomial.legendre.leggauss(steps)
+            nodes, weights = (1 + nodes) / 2, weights / 2
+        case "riemann_left":
+            nodes, weights = edges, equal
+        case "riemann_right":
+            nodes, weights = edges + 1 / steps, equal
+        case "riemann_middle":
+            nodes, weights = edges + 0.5 / steps, equal
+        case "trapezoid" if steps == 1:
+            nodes, weights = np.array([0.5]), np.array([1.0])
+        case "trapezoid":
+            nodes, weights = np.linspace(0.0, 1.0, steps), np.full(steps, 1.0 / (steps - 1))
+            weights[[0, -1]] /= 2
+        case _:
+            raise ValueError(f"quadrature must be one of {', '.join(map(repr, QUADRATURES))}, got {name!r}")
+    nodes.setflags(write=False)  # the cache hands out the same arrays again
+    weights.setflags(write=False)
+    return nodes, weights

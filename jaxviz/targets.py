@@ -1,0 +1,140 @@
+"""Targets: which number per example is explained, the score."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz.adapters import Static
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Target:
+    """A checked target in the form that jitted functions take: another index is new data, not a new program.
+
+    Attributes:
+        index: int32 `(batch,)`, or None.
+        function: the callable, static and compared by value, or None. With both None the outputs are the score themselves.
+    """
+
+    index: jax.Array | None = None
+    function: Static | None = field(default=None, metadata={"static": True})
+
+
+def prepare(function: str, outputs: Any, target: Any) -> Target:
+    """Checks a target against the outputs' shape, and brings it into the form that jitted functions take.
+
+    Args:
+        function: the name of the caller, for error messages.
+        outputs: the model's outputs, or their shapes and dtypes (`jax.eval_shape`).
+        target: None, an int, an int array `(batch,)`, a callable `outputs -> (batch,)`, or a `Target`, which is returned as it is.
+
+    Raises:
+        TypeError: if target is of another type.
+        ValueError: if target is out of range, has another shape, or cannot choose among these outputs.
+    """
+    if isinstance(target, Target):
+        return target
+    if callable(target):
+        return Target(function=Static(target))
+    shape = _score_shape(function, outputs)
+    if target is None:
+        if len(shape) == 1 or shape[1:] == (1,):
+            return Target()
+        raise ValueError(
+            f"{function}: target is None, which asks for one output per example, but the outputs have shape {shape}; "
+            + (f"give the index of an output, 0 to {shape[1] - 1}, or a callable outputs -> (batch,)" if len(shape) == 2 else _USE_CALLABLE)
+        )
+    index = _index(function, target)
+    if len(shape) != 2:
+        raise ValueError(f"{function}: an integer target asks for outputs of shape (batch, n), but they have shape {shape}; {_USE_CALLABLE}")
+    if index.shape not in ((), shape[:1]):
+        raise ValueError(f"{function}: target has shape {index.shape}; give one int, or an int array of shape {shape[:1]} (the batch)")
+    if not isinstance(index, jax.core.Tracer):
+        values = np.asarray(index)
+        wrong = values[(values < 0) | (values >= shape[1])]
+        if wrong.size:
+            raise ValueError(f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}")
+        # Filled on the host: an int and an array are then the same program.
+        return Target(jnp.asarray(np.broadcast_to(values.astype(np.int32), shape[:1])))
+    return Target(jnp.broadcast_to(index.astype(jnp.int32), shape[:1]))
+
+
+def select(outputs: Any, target: Any) -> jax.Array:
+    """The score of each example: the number that is explained.
+
+    `score[b] = outputs[b, target[b]]`, or `target(outputs)[b]`, or `outputs[b]`.
+
+    Works under `jax.jit`. Where a traced index is out of range the score is NaN, and so is its gradient.
+
+    Args:
+        outputs: the model's outputs: an array `(batch, n)`, `(batch, 1)` or `(batch,)`; for a callable target any pytree.
+        target: None (outputs are the scores), an int, an int array `(batch,)`, or a callable `outputs -> (batch,)`.
+
+    Returns:
+        Scores, `(batch,)`, of the outputs' dtype.
+
+    Raises:
+        TypeError: if target is of another type, or the scores are not floating point.
+        ValueError: if target is out of range, has another shape, or cannot choose among these outputs.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> select(jnp.array([[1.0, 2.0], [3.0, 4.0]]), 1)
+        Array([2., 4.], dtype=float32)
+    """
+    target = prepare("targets.select", outputs, target)
+    if target.function is not None:
+        scores = target.function.value(outputs)
+        batch = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(outputs)}
+        if not hasattr(scores, "shape") or scores.ndim != 1 or (len(batch) == 1 and {scores.shape} != batch):
+            raise ValueError(
+                f"target: the callable must map outputs to one score per example, an array of shape (batch,); "
+                f"it returned {_describe(scores)} for outputs {_describe(outputs)}"
+            )
+    elif target.index is None:
+        scores = outputs.reshape(outputs.shape[:1])
+    else:
+        # A masked sum, not a gather: its derivative is a select, which fuses; a gather's is a scatter.
+        classes = outputs.shape[1]
+        chosen = jax.lax.broadcasted_iota(jnp.int32, outputs.shape, 1) == target.index[:, None]
+        in_range = (target.index >= 0) & (target.index < classes)
+        scores = jnp.where(chosen, outputs, jnp.zeros((), outputs.dtype)).sum(axis=1)
+        scores = scores * jnp.where(in_range, 1, jnp.nan).astype(scores.dtype)
+    if not jnp.issubdtype(scores.dtype, jnp.floating):
+        raise TypeError(f"target: the score must be floating point to be differentiated, got {scores.dtype}")
+    return scores
+
+
+_USE_CALLABLE = "give a callable outputs -> (batch,) instead, such as lambda outputs: outputs[:, 0, 3]"
+
+
+def _score_shape(function: str, outputs: Any) -> tuple[int, ...]:
+    if not hasattr(outputs, "shape"):
+        raise ValueError(f"{function}: the model's outputs are {_describe(outputs)}, not one array; give a callable target outputs -> (batch,)")
+    if not outputs.shape:
+        raise ValueError(f"{function}: the model's output is a scalar; it must have the batch as its axis 0")
+    return tuple(outputs.shape)
+
+
+def _index(function: str, target: Any) -> Any:
+    index = target if hasattr(target, "dtype") and hasattr(target, "shape") else np.asarray(target)
+    if not jnp.issubdtype(index.dtype, jnp.integer):
+        given = f"an array of {index.dtype}" if index.shape else repr(target)
+        raise TypeError(
+            f"{function}: target must be None, an int, an int array of shape (batch,) or a callable outputs -> (batch,), got {given}"
+        )
+    return index
+
+
+def _describe(tree: Any) -> str:
+    if hasattr(tree, "shape"):
+        return f"an array of shape {tuple(tree.shape)}"
+    return f"{type(tree).__name__} of shapes {jax.tree.map(jnp.shape, tree)}" if jax.tree.leaves(tree) else type(tree).__name__
+
+
+TargetLike = None | int | jax.Array | np.ndarray | Callable[[Any], jax.Array] | Target

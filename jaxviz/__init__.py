@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from jaxviz import watch as watch
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
+    from jaxviz.summaries import Summary as Summary
+    from jaxviz.summaries import summary as summary
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "Model": ".model",
+        "Summary": ".summaries",
+        "summary": ".summaries",
         "tag": ".program",
     },
     submodules=("data", "figures", "models", "tensorboard", "train", "watch"),

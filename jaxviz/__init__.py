@@ -1,7 +1,7 @@
 """jaxviz: what is my network doing, and why did it answer that?
 
 The headline verbs are attributes of this package (`jaxviz.Model`, `jaxviz.integrated_gradients`, ...); the topics are its
-subpackages: `data`, `models`, `train`, `watch`, `tensorboard`, `figures`. Both load at first use.
+subpackages: `attribution`, `data`, `models`, `train`, `watch`, `tensorboard`, `figures`. Both load at first use.
 """
 
 from typing import TYPE_CHECKING
@@ -10,12 +10,20 @@ from jaxviz._lazy import lazy
 from jaxviz._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from jaxviz import attribution as attribution
     from jaxviz import data as data
     from jaxviz import figures as figures
     from jaxviz import models as models
     from jaxviz import tensorboard as tensorboard
     from jaxviz import train as train
     from jaxviz import watch as watch
+    from jaxviz.attribution import completeness_gap as completeness_gap
+    from jaxviz.attribution import grad_cam as grad_cam
+    from jaxviz.attribution import gradient as gradient
+    from jaxviz.attribution import input_x_gradient as input_x_gradient
+    from jaxviz.attribution import integrated_gradients as integrated_gradients
+    from jaxviz.attribution import saliency as saliency
+    from jaxviz.attribution import smooth as smooth
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
     from jaxviz.summaries import Summary as Summary
@@ -28,6 +36,18 @@ __getattr__, __dir__ = lazy(
         "Summary": ".summaries",
         "summary": ".summaries",
         "tag": ".program",
+        **dict.fromkeys(
+            (
+                "completeness_gap",
+                "grad_cam",
+                "gradient",
+                "input_x_gradient",
+                "integrated_gradients",
+                "saliency",
+                "smooth",
+            ),
+            ".attribution",
+        ),
     },
-    submodules=("data", "figures", "models", "tensorboard", "train", "watch"),
+    submodules=("attribution", "data", "figures", "models", "tensorboard", "train", "watch"),
 )

@@ -1,0 +1,70 @@
+"""Checks of what the figures are given: arrays of any library become numpy float64 once, and bad ones are named."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def as_numbers(where: str, name: str, value: Any) -> np.ndarray:
+    """`value` as a float64 numpy array; jax arrays, bfloat16, integers and booleans included."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # a ragged list
+        raise TypeError(f"{where}: {name} must be an array of numbers, got {type(value).__name__} ({error})") from None
+    # ml_dtypes (bfloat16, float8) are of kind "V" in older numpy and can only be told by conversion
+    if array.dtype.kind in "cOUSMm" or array.dtype.names is not None:
+        raise TypeError(f"{where}: {name} must be an array of real numbers, got {_describe(value, array)}")
+    return array.astype(np.float64)
+
+
+def _describe(value: Any, array: np.ndarray) -> str:
+    return f"{type(value).__name__} of dtype {array.dtype}"
+
+
+def as_integers(where: str, name: str, value: Any) -> np.ndarray:
+    """`value` as a one-dimensional int64 array of classes, each 0 or more."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"{where}: {name} must be integer classes, got dtype {array.dtype}")
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{where}: {name} must have shape (n,), n at least 1, got {array.shape}")
+    if array.min() < 0:
+        raise ValueError(f"{where}: {name} must be classes 0, 1, ..., got {array.min()}")
+    return array.astype(np.int64)
+
+
+def check_choice(where: str, name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raises unless `value` is one of `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_number(where: str, name: str, value: Any, low: float, high: float) -> float:
+    """`value` as a float; raises unless it is a number in [low, high]."""
+    if isinstance(value, bool | str) or not np.isscalar(value) or not np.isreal(value):
+        raise TypeError(f"{where}: {name} must be a number in [{low:g}, {high:g}], got {value!r}")
+    if not low <= value <= high:  # type: ignore[operator]
+        raise ValueError(f"{where}: {name} must be in [{low:g}, {high:g}], got {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_count(where: str, name: str, value: Any, low: int = 1) -> int:
+    """`value` as an int; raises unless it is an integer of at least `low`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
+    if value < low:
+        raise ValueError(f"{where}: {name} must be at least {low}, got {value!r}")
+    return int(value)
+
+
+def check_names(where: str, name: str, names: Sequence[Any] | None, count: int, what: str) -> list[str] | None:
+    """`names` as strings; raises unless there are `count` of them. None stays None."""
+    if names is None:
+        return None
+    if isinstance(names, str):
+        raise TypeError(f"{where}: {name} must be a sequence of {count} strings, got the string {names!r}")
+    texts = [str(text) for text in names]
+    if len(texts) != count:
+        raise ValueError(f"{where}: {name} must have one entry per {what}, {count} in all, got {len(texts)}")
+    return texts

@@ -1,0 +1,141 @@
+"""Pictures as plain arrays: an attribution, or an image under its attribution, as `(H, W, 3)` uint8. No matplotlib."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jaxviz.figures import checks, palette
+from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale, signed_part
+
+GRAY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+FADE = 0.55  # black of the image becomes 1 - FADE under an overlay, so that the colors keep their meaning
+
+
+def as_rgb(where: str, image: Any, name: str = "image") -> tuple[np.ndarray, str | None]:
+    """An image as `(H, W, 3)` float64 in [0, 1] (not finite stays), and a note where its values were rescaled.
+
+    uint8 is divided by 255; floats in [0, 1] stay; floats beyond (a standardized input) are stretched from their own minimum and
+    maximum to [0, 1]. Alpha, a fourth channel, is laid on white.
+    """
+    given = np.asarray(image)
+    values = checks.as_numbers(where, name, image)
+    if values.ndim == 2:
+        values = values[..., None]
+    if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or values.size == 0:
+        raise ValueError(
+            f"{where}: {name} must have shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {given.shape}"
+        )
+    note = None
+    if given.dtype == np.uint8:
+        values = values / 255
+    elif given.dtype.kind != "b":
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        if low < 0 or high > 1:
+            values = (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 0.5, values)
+            note = f"Image values {low:.3g} to {high:.3g} are shown as black to white."
+    if values.shape[-1] == 4:
+        alpha = values[..., 3:]
+        values = values[..., :3] * alpha + (1 - alpha)
+    return np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values, note
+
+
+def to_bytes(colors: np.ndarray) -> np.ndarray:
+    """Colors in [0, 1] as uint8; pixels that are not finite in the color of NaN."""
+    missing = ~np.isfinite(colors).all(axis=-1)
+    colors = np.where(missing[..., None], palette.rgb(palette.NAN), colors)
+    return np.rint(np.clip(colors, 0, 1) * 255).astype(np.uint8)
+
+
+def fit_to_image(where: str, heat: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Enlarges a map to the image's size by whole factors (each value a block); equal sizes pass through."""
+    if height % heat.shape[0] or width % heat.shape[1]:
+        raise ValueError(
+            f"{where}: the attribution's height and width must be the image's, ({height}, {width}), or divide them, "
+            f"got {heat.shape}"
+        )
+    return heat.repeat(height // heat.shape[0], axis=0).repeat(width // heat.shape[1], axis=1)
+
+
+def blend(image: np.ndarray, part: np.ndarray, scale: Scale) -> np.ndarray:
+    """The colors of a map (of the scale's sign) times the faded gray image: `(H, W, 3)` float64."""
+    gray = image @ GRAY
+    heat = palette.paint(scale.unit(part), scale.map)
+    mixed = heat * (1 - FADE + FADE * gray)[..., None]
+    lost = ~np.isfinite(part) | ~np.isfinite(gray)
+    return np.where(lost[..., None], palette.rgb(palette.NAN), mixed)
+
+
+def heatmap_rgb(
+    attribution: npt.ArrayLike,
+    *,
+    sign: Sign = "all",
+    percentile: float = PERCENTILE,
+    limit: float | None = None,
+    channels: Reduction = "sum",
+) -> np.ndarray:
+    """An attribution as a color picture: orange where positive, blue where negative, near-white at 0, yellow where NaN or inf.
+
+    Args:
+        attribution: `(H, W)`, or `(H, W, C)`, whose channels are reduced.
+        sign: "all", "positive", "negative" or "absolute" (purple); see `normalize`.
+        percentile: the share of the non-zero magnitudes, in %, within the colors' range; see `normalize`.
+        limit: the magnitude at which the colors saturate, in place of the percentile: for pictures that stay
+            comparable over steps.
+        channels: how channels are taken together; see `reduce_channels`.
+
+    Returns:
+        `(H, W, 3)` uint8.
+
+    Raises:
+        ValueError: a bad shape, sign, percentile or limit.
+        TypeError: the attribution is not made of real numbers.
+
+    Example:
+        >>> heatmap_rgb([[0.0, 1.0]], limit=1.0).tolist()
+        [[[247, 247, 247], [134, 55, 0]]]
+    """
+    heat = as_map("heatmap_rgb", attribution, channels)
+    scale = shared_scale("heatmap_rgb", [heat], sign=sign, percentile=percentile, limit=limit)
+    return to_bytes(palette.paint(scale.unit(signed_part(heat, sign)), scale.map))
+
+
+def overlay_rgb(
+    image: npt.ArrayLike,
+    attribution: npt.ArrayLike,
+    *,
+    sign: Sign = "all",
+    percentile: float = PERCENTILE,
+    limit: float | None = None,
+    channels: Reduction = "sum",
+) -> np.ndarray:
+    """An image in faded gray, tinted by its attribution: `color(attribution) * (0.45 + 0.55 * gray(image))`.
+
+    The image is gray and faded so that hue means attribution and nothing else, and so that the colors can be read on dark
+    and light parts alike.
+
+    Args:
+        image: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`; uint8, or floats in [0, 1]. Floats beyond that range are
+            stretched from their minimum and maximum.
+        attribution: `(H, W)` or `(H, W, C)`; or smaller by whole factors, such as a Grad-CAM on its layer's grid.
+        sign: "all", "positive", "negative" or "absolute"; see `normalize`.
+        percentile: the share of the non-zero magnitudes, in %, within the colors' range; see `normalize`.
+        limit: the magnitude at which the colors saturate, in place of the percentile.
+        channels: how channels are taken together; see `reduce_channels`.
+
+    Returns:
+        `(H, W, 3)` uint8. Pixels where image or attribution are NaN or inf are yellow.
+
+    Raises:
+        ValueError: a bad shape, sign, percentile or limit.
+        TypeError: image or attribution are not made of real numbers.
+
+    Example:
+        >>> overlay_rgb([[1.0, 0.0]], [[0.0, 0.0]]).tolist()
+        [[[247, 247, 247], [111, 111, 111]]]
+    """
+    colors, _ = as_rgb("overlay_rgb", image)
+    heat = fit_to_image("overlay_rgb", as_map("overlay_rgb", attribution, channels), *colors.shape[:2])
+    scale = shared_scale("overlay_rgb", [heat], sign=sign, percentile=percentile, limit=limit)
+    return to_bytes(blend(colors, signed_part(heat, sign), scale))

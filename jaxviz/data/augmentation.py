@@ -108,7 +108,9 @@ def mixup(key: jax.Array, batch: Batch, *, alpha: float = 0.2, classes: int | No
         targets = jax.nn.one_hot(targets, classes, dtype=inputs.dtype)
     _check_float("mixup", targets)
     weight_key, partner_key = jax.random.split(key)
-    weight = jax.random.beta(weight_key, alpha, alpha, (inputs.shape[0],), inputs.dtype)
+    # A ratio of two gamma variables has the beta distribution; jax.random.beta compiles their sampler twice.
+    first, second = jax.random.loggamma(weight_key, alpha, (2, inputs.shape[0]), inputs.dtype)
+    weight = jax.nn.sigmoid(first - second)
     partner = jax.random.permutation(partner_key, inputs.shape[0])
 
     def mix(x: jax.Array) -> jax.Array:

@@ -78,6 +78,8 @@ class CNN(nn.Module):
             check_size("CNN", name, getattr(self, name))
         check_sizes("CNN", "channels", self.channels)
         check_sizes("CNN", "hidden", self.hidden, at_least=0)
+        for name in ("channels", "hidden"):  # a list cannot be hashed
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_choice("CNN", "pooling", self.pooling, _POOLINGS)
         check_choice("CNN", "head", self.head, _HEADS)
         check_rate("CNN", "dropout", self.dropout)

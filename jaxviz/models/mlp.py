@@ -39,6 +39,7 @@ class MLP(nn.Module):
 
     def __post_init__(self) -> None:
         check_sizes("MLP", "features", self.features)
+        object.__setattr__(self, "features", tuple(self.features))  # a list cannot be hashed
         check_rate("MLP", "dropout", self.dropout)
         Activation(self.activation, parent=None)
         if self.output_activation is not None:

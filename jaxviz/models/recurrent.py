@@ -170,7 +170,7 @@ def _mask(lengths: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     if lengths.dtype == bool and lengths.shape == shape:
         return lengths
     if jnp.issubdtype(lengths.dtype, jnp.integer) and lengths.shape == shape[:1]:
-        return jnp.arange(shape[1]) < lengths.astype(int)[:, None]
+        return jnp.arange(shape[1])[None, :] < lengths.astype(int)[:, None]
     raise ValueError(
         f"RecurrentClassifier: lengths must be integers {shape[:1]} or a bool mask {shape}, "
         f"got {lengths.dtype} {lengths.shape}"

@@ -79,7 +79,9 @@ def fold(
 
 def _parts(variations: Any, chunks: tuple[int, ...]) -> list[Any]:
     ends = np.cumsum(chunks)
-    return [jax.tree.map(lambda leaf: leaf[end - size : end], variations) for end, size in zip(ends, chunks, strict=True)]  # noqa: B023
+    return [
+        jax.tree.map(lambda leaf: leaf[end - size : end], variations) for end, size in zip(ends, chunks, strict=True)
+    ]  # noqa: B023
 
 
 def check_chunk_size(function: str, chunk_size: Any) -> None:

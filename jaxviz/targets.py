@@ -47,18 +47,28 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
             return Target()
         raise ValueError(
             f"{function}: target is None, which asks for one output per example, but the outputs have shape {shape}; "
-            + (f"give the index of an output, 0 to {shape[1] - 1}, or a callable outputs -> (batch,)" if len(shape) == 2 else _USE_CALLABLE)
+            + (
+                f"give the index of an output, 0 to {shape[1] - 1}, or a callable outputs -> (batch,)"
+                if len(shape) == 2
+                else _USE_CALLABLE
+            )
         )
     index = _index(function, target)
     if len(shape) != 2:
-        raise ValueError(f"{function}: an integer target asks for outputs of shape (batch, n), but they have shape {shape}; {_USE_CALLABLE}")
+        raise ValueError(
+            f"{function}: an integer target asks for outputs of shape (batch, n), but they have shape {shape}; {_USE_CALLABLE}"
+        )
     if index.shape not in ((), shape[:1]):
-        raise ValueError(f"{function}: target has shape {index.shape}; give one int, or an int array of shape {shape[:1]} (the batch)")
+        raise ValueError(
+            f"{function}: target has shape {index.shape}; give one int, or an int array of shape {shape[:1]} (the batch)"
+        )
     if not isinstance(index, jax.core.Tracer):
         values = np.asarray(index)
         wrong = values[(values < 0) | (values >= shape[1])]
         if wrong.size:
-            raise ValueError(f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}")
+            raise ValueError(
+                f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}"
+            )
         # Filled on the host: an int and an array are then the same program.
         return Target(jnp.asarray(np.broadcast_to(values.astype(np.int32), shape[:1])))
     return Target(jnp.broadcast_to(index.astype(jnp.int32), shape[:1]))
@@ -115,7 +125,9 @@ _USE_CALLABLE = "give a callable outputs -> (batch,) instead, such as lambda out
 
 def _score_shape(function: str, outputs: Any) -> tuple[int, ...]:
     if not hasattr(outputs, "shape"):
-        raise ValueError(f"{function}: the model's outputs are {_describe(outputs)}, not one array; give a callable target outputs -> (batch,)")
+        raise ValueError(
+            f"{function}: the model's outputs are {_describe(outputs)}, not one array; give a callable target outputs -> (batch,)"
+        )
     if not outputs.shape:
         raise ValueError(f"{function}: the model's output is a scalar; it must have the batch as its axis 0")
     return tuple(outputs.shape)
@@ -134,7 +146,11 @@ def _index(function: str, target: Any) -> Any:
 def _describe(tree: Any) -> str:
     if hasattr(tree, "shape"):
         return f"an array of shape {tuple(tree.shape)}"
-    return f"{type(tree).__name__} of shapes {jax.tree.map(jnp.shape, tree)}" if jax.tree.leaves(tree) else type(tree).__name__
+    return (
+        f"{type(tree).__name__} of shapes {jax.tree.map(jnp.shape, tree)}"
+        if jax.tree.leaves(tree)
+        else type(tree).__name__
+    )
 
 
 TargetLike = None | int | jax.Array | np.ndarray | Callable[[Any], jax.Array] | Target

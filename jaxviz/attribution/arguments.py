@@ -36,7 +36,9 @@ def prepare(function: str, model: Any, inputs: Any, target: Any) -> tuple[Any, T
 
 def _arrays(function: str, model: Model, inputs: Any) -> Any:
     if not (type(inputs) is tuple or hasattr(inputs, "shape")):
-        raise TypeError(f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got {type(inputs).__name__}")
+        raise TypeError(
+            f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got {type(inputs).__name__}"
+        )
     leaves = inputs if type(inputs) is tuple else (inputs,)
     for index, leaf in enumerate(leaves):
         name = f"inputs[{index}]" if type(inputs) is tuple else "inputs"
@@ -51,11 +53,16 @@ def _arrays(function: str, model: Model, inputs: Any) -> Any:
                 f"{function}: all inputs must have the same batch size on axis 0, got shapes {[tuple(leaf.shape) for leaf in leaves]}"
             )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(model, inputs)}")
+            raise TypeError(
+                f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(model, inputs)}"
+            )
     inputs = jax.tree.map(jnp.asarray, inputs)
     leaves = jax.tree.leaves(inputs)
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and not _finite(leaves):
-        counts = {f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(leaves)}
+        counts = {
+            f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf)))
+            for i, leaf in enumerate(leaves)
+        }
         found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
         raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
     return inputs
@@ -87,10 +94,14 @@ def baseline_like(function: str, baseline: Any, inputs: Any) -> Any:
     if several and isinstance(baseline, tuple | list):
         if len(baseline) != len(inputs):
             raise ValueError(f"{function}: there are {len(inputs)} inputs, but baseline has {len(baseline)} entries")
-        return tuple(_baseline(function, f"baseline[{i}]", *pair) for i, pair in enumerate(zip(baseline, inputs, strict=True)))
+        return tuple(
+            _baseline(function, f"baseline[{i}]", *pair) for i, pair in enumerate(zip(baseline, inputs, strict=True))
+        )
     if several:
         if baseline is not None and np.ndim(baseline):
-            raise ValueError(f"{function}: there are {len(inputs)} inputs; give one baseline for each, as a tuple, or a scalar for all")
+            raise ValueError(
+                f"{function}: there are {len(inputs)} inputs; give one baseline for each, as a tuple, or a scalar for all"
+            )
         return tuple(_baseline(function, "baseline", baseline, leaf) for leaf in inputs)
     return _baseline(function, "baseline", baseline, inputs)
 
@@ -107,7 +118,9 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
         library = jnp if isinstance(baseline, jax.Array) else np
         return jnp.asarray(library.broadcast_to(library.asarray(baseline, leaf.dtype), leaf.shape))
     except ValueError:
-        raise ValueError(f"{function}: {name} of shape {np.shape(baseline)} does not broadcast to the inputs' shape {leaf.shape}") from None
+        raise ValueError(
+            f"{function}: {name} of shape {np.shape(baseline)} does not broadcast to the inputs' shape {leaf.shape}"
+        ) from None
 
 
 def check_count(function: str, name: str, value: Any) -> None:
@@ -127,7 +140,9 @@ def check_choice(function: str, name: str, value: Any, choices: Any) -> None:
 def check_key(function: str, key: Any) -> None:
     """Raises unless key is one random key."""
     if key is None:
-        raise TypeError(f"{function}: key is missing; give a random key, key=jax.random.key(0) for instance: the same key gives the same result")
+        raise TypeError(
+            f"{function}: key is missing; give a random key, key=jax.random.key(0) for instance: the same key gives the same result"
+        )
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(f"{function}: key must be a jax.random.key, got {key!r}")
     if key.shape:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.model import Model
+from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
 
 
@@ -68,10 +69,12 @@ def grad_cam(
 
 
 @functools.partial(jax.jit, static_argnames=("layer", "relu", "upsample"))
-def _grad_cam(model: Model, inputs: Any, target: Target, layer: str, relu: bool, upsample: bool | tuple[int, ...]) -> jax.Array:
+def _grad_cam(
+    model: Model, inputs: Any, target: Target, layer: str, relu: bool, upsample: bool | tuple[int, ...]
+) -> jax.Array:
     tail, activation = model.since(layer, inputs)
     check_grid("grad_cam", layer, activation, inputs)
-    gradient = jax.grad(lambda activation: select(tail(activation), target).sum())(activation)
+    gradient = jax.grad(lambda activation: select(lowerings.call(Model.__call__, tail, activation), target).sum())(activation)
     weights = gradient.mean(axis=tuple(range(1, activation.ndim - 1)), keepdims=True)
     return finish("grad_cam", (weights * activation).sum(axis=-1), inputs, relu, upsample)
 
@@ -79,16 +82,22 @@ def _grad_cam(model: Model, inputs: Any, target: Target, layer: str, relu: bool,
 def check_grid(function: str, layer: str, activation: Any, inputs: Any) -> None:
     """Raises unless the activation is a float array with a batch, 1 to 3 spatial axes, and channels."""
     if not hasattr(activation, "shape"):
-        raise ValueError(f"{function}: layer {layer!r} has {len(jax.tree.leaves(activation))} arrays as its activation, not one map")
+        raise ValueError(
+            f"{function}: layer {layer!r} has {len(jax.tree.leaves(activation))} arrays as its activation, not one map"
+        )
     if not 3 <= activation.ndim <= 5:
         raise ValueError(
             f"{function}: layer {layer!r} has an activation of shape {activation.shape}, without spatial axes; choose a layer whose "
             "activation is (batch, *spatial, channels), a convolution for instance"
         )
     if activation.shape[0] != jax.tree.leaves(inputs)[0].shape[0]:
-        raise ValueError(f"{function}: layer {layer!r} has an activation of shape {activation.shape}, whose axis 0 is not the batch")
+        raise ValueError(
+            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, whose axis 0 is not the batch"
+        )
     if not jnp.issubdtype(activation.dtype, jnp.floating):
-        raise TypeError(f"{function}: layer {layer!r} has an activation of {activation.dtype}, which cannot be differentiated")
+        raise TypeError(
+            f"{function}: layer {layer!r} has an activation of {activation.dtype}, which cannot be differentiated"
+        )
 
 
 def finish(function: str, cam: jax.Array, inputs: Any, relu: bool, upsample: bool | tuple[int, ...]) -> jax.Array:
@@ -98,7 +107,9 @@ def finish(function: str, cam: jax.Array, inputs: Any, relu: bool, upsample: boo
         return cam
     size = upsample if isinstance(upsample, tuple) else _spatial(function, cam, inputs)
     if len(size) != cam.ndim - 1 or not all(hasattr(side, "__index__") and side >= 1 for side in size):
-        raise ValueError(f"{function}: upsample must be one positive int for each of the layer's {cam.ndim - 1} spatial axes, got {size}")
+        raise ValueError(
+            f"{function}: upsample must be one positive int for each of the layer's {cam.ndim - 1} spatial axes, got {size}"
+        )
     return jax.image.resize(cam, (cam.shape[0], *size), "linear", antialias=False)
 
 

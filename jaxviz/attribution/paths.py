@@ -84,7 +84,9 @@ def integrated_gradients(
     return _times_difference(total, inputs, baseline) if multiply_by_inputs else total
 
 
-def completeness_gap(model: Model, inputs: Any, attribution: Any, *, target: TargetLike = None, baseline: Any = None) -> jax.Array:
+def completeness_gap(
+    model: Model, inputs: Any, attribution: Any, *, target: TargetLike = None, baseline: Any = None
+) -> jax.Array:
     """By how much an attribution misses what it should sum to.
 
     `gap = sum(attribution) - (score(inputs) - score(baseline))`, per example
@@ -131,7 +133,9 @@ def _add_gradients(
         return score_gradient(model, point, target)
 
     gradients = jax.vmap(at)(nodes)
-    return jax.tree.map(lambda sum_, leaf: sum_ + jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), total, gradients)
+    return jax.tree.map(
+        lambda sum_, leaf: sum_ + jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), total, gradients
+    )
 
 
 @jax.jit
@@ -142,5 +146,7 @@ def _times_difference(total: Any, inputs: Any, baseline: Any) -> Any:
 @jax.jit
 def _gap(model: Model, inputs: Any, attribution: Any, target: Target, baseline: Any) -> jax.Array:
     difference = select(model(inputs), target) - select(model(baseline), target)
-    sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1).astype(difference.dtype) for leaf in jax.tree.leaves(attribution)]
+    sums = [
+        leaf.reshape(leaf.shape[0], -1).sum(axis=1).astype(difference.dtype) for leaf in jax.tree.leaves(attribution)
+    ]
     return functools.reduce(jnp.add, sums) - difference

@@ -21,7 +21,12 @@ SCALES = ("range", "absolute")
 
 
 def smooth(
-    method: Callable[..., Any], *, samples: int = 25, noise: float | tuple[float, ...] = 0.15, reduce: str = "mean", scale: str = "range"
+    method: Callable[..., Any],
+    *,
+    samples: int = 25,
+    noise: float | tuple[float, ...] = 0.15,
+    reduce: str = "mean",
+    scale: str = "range",
 ) -> "Smooth":
     """SmoothGrad and its kin, around any method: what the method gives on noisy copies of the inputs, reduced over the copies.
 
@@ -63,7 +68,9 @@ def smooth(
         Parameter Values (VarGrad). ICLR Workshop 2018. arXiv:1810.03307.
     """
     if not callable(method):
-        raise TypeError(f"smooth: method must be an attribution method such as jaxviz.gradient, got {type(method).__name__}")
+        raise TypeError(
+            f"smooth: method must be an attribution method such as jaxviz.gradient, got {type(method).__name__}"
+        )
     check_count("smooth", "samples", samples)
     check_choice("smooth", "reduce", reduce, REDUCTIONS)
     check_choice("smooth", "scale", scale, SCALES)
@@ -114,7 +121,9 @@ class Smooth:
             sizes = (1,) * self.samples
         else:
             one_by_one = False
-            sizes = chunks.sizes(self.samples, leaves[0].shape[0], chunk_size, values=sum(leaf[0].size for leaf in leaves))
+            sizes = chunks.sizes(
+                self.samples, leaves[0].shape[0], chunk_size, values=sum(leaf[0].size for leaf in leaves)
+            )
         static, traced = _split(settings)
         how = _How(Static(self.method), "key" in accepted, self.reduce, self.scale, static)
 
@@ -178,7 +187,9 @@ def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[An
         if scale == "range":
             axes = tuple(range(1, leaf.ndim))
             deviation = deviation * (leaf.max(axis=axes, keepdims=True) - leaf.min(axis=axes, keepdims=True))
-        noisy.append(leaf + deviation * jax.random.normal(jax.random.fold_in(noise_key, number), leaf.shape, leaf.dtype))
+        noisy.append(
+            leaf + deviation * jax.random.normal(jax.random.fold_in(noise_key, number), leaf.shape, leaf.dtype)
+        )
     return structure.unflatten(noisy), method_key
 
 
@@ -206,7 +217,9 @@ def _sampled(
 @functools.partial(jax.jit, static_argnums=0)
 def _statistics_of_one(reduce: str, attribution: Any) -> _Statistics:
     mean = jax.tree.map(jnp.square, attribution) if reduce == "square" else attribution
-    return _Statistics(jnp.float32(1), mean, jax.tree.map(jnp.zeros_like, attribution) if reduce == "variance" else None)
+    return _Statistics(
+        jnp.float32(1), mean, jax.tree.map(jnp.zeros_like, attribution) if reduce == "variance" else None
+    )
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -218,7 +231,12 @@ def _merge(one: _Statistics, other: _Statistics) -> _Statistics:
     mean = jax.tree.map(lambda a, d: a + d * share.astype(a.dtype), one.mean, difference)
     squares = None
     if one.squares is not None:
-        squares = jax.tree.map(lambda a, b, d: a + b + jnp.square(d) * (one.count * share).astype(a.dtype), one.squares, other.squares, difference)
+        squares = jax.tree.map(
+            lambda a, b, d: a + b + jnp.square(d) * (one.count * share).astype(a.dtype),
+            one.squares,
+            other.squares,
+            difference,
+        )
     return _Statistics(count, mean, squares)
 
 

@@ -45,7 +45,12 @@ def sheet(
 ) -> Figure:
     """An empty figure of a size in inches."""
     figure = Figure(
-        figsize=(width, height), dpi=DPI, facecolor=palette.PAPER, edgecolor=palette.PAPER, frameon=True, layout=layout
+        figsize=(width, height),
+        dpi=DPI,
+        facecolor=palette.PAPER,
+        edgecolor=palette.PAPER,
+        frameon=True,
+        layout=layout or "none",
     )
     FigureCanvasAgg(figure)
     if layout is not None:
@@ -178,6 +183,8 @@ def color_bar(
         pad=2,
     )
     bar.ax.minorticks_off()
+    bar.ax.grid(False, which="both")
+    bar.ax.set_facecolor(palette.PAPER)
     bar.set_label(label, size=LABEL, color=palette.INK, weight="normal")
     bar.outline.set(edgecolor=palette.MUTED, linewidth=0.6)
     return bar

@@ -17,7 +17,7 @@ ORANGE, SKY, YELLOW, BLACK = "#E69F00", "#56B4E9", "#F0E442", "#000000"
 
 CLASSES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK)
 POSITIVE, NEGATIVE, NEUTRAL = VERMILION, BLUE, "#F7F7F7"
-NAN = YELLOW  # far from both ends of every map below, for every reader
+NAN = "#FFF000"  # a yellow without any blue: far from every color of the maps below, for every reader
 TRAIN, VALIDATION = BLUE, "#00426B"  # one hue; validation is also dashed
 RIGHT, WRONG = BLUE, VERMILION  # wrong is also drawn thicker
 INK, MUTED, FAINT, PAPER = "#1F1F1F", "#5F5F5F", "#DEDEDE", "#FFFFFF"

@@ -1,0 +1,99 @@
+from types import SimpleNamespace
+
+import pytest
+
+from jaxviz.figures import layer_diagram
+
+
+def record(path, parameters=0, shape=(1, 8), kind="Dense", flops: int | None = 10):
+    return SimpleNamespace(path=path, kind=kind, shape=shape, dtype="float32", parameters=parameters, flops=flops)
+
+
+# in order of execution: a module comes after what it holds, and counts its inner layers' parameters
+NESTED = [
+    record("stem", 100),
+    record("block_0/Dense_0", 40),
+    record("block_0/inner/Dense_0", 30),
+    record("block_0/inner", 30, kind="Inner"),
+    record("block_0", 75, kind="Block"),
+    record("relu", 0, kind="tag", flops=None),
+    record("head", 25, shape=((1, 4), (1, 2))),
+]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_rows_frames_and_totals():
+    figure = layer_diagram(NESTED)
+    said = texts(figure)
+    assert "200 parameters in 5 layers" in said  # 100 + 75 + 25: nothing twice
+    assert [text for text in said if text in ("stem  Dense", "Dense_0  Dense", "relu  tag", "head  Dense")].count(
+        "Dense_0  Dense"
+    ) == 2
+    assert "block_0  Block  (+5 parameters of its own)" in said
+    assert "inner  Inner" in said
+    assert "1 × 4, 1 × 2" in said
+    boxes = [patch for patch in figure.axes[0].patches if type(patch).__name__ == "FancyBboxPatch"]
+    assert len(boxes) == 5
+
+
+def test_boxes_lie_inside_their_frames_in_order():
+    figure = layer_diagram(NESTED)
+    boxes = [patch.get_extents() for patch in figure.axes[0].patches if type(patch).__name__ == "FancyBboxPatch"]
+    middles = [(box.y0 + box.y1) / 2 for box in boxes]
+    assert middles == sorted(middles, reverse=True)
+    # frames are the rectangles wider than a box; the outer one holds rows 1 and 2, the inner one row 2
+    wide = [
+        patch.get_extents()
+        for patch in figure.axes[0].patches
+        if type(patch).__name__ == "Rectangle" and patch.get_extents().width > boxes[0].width
+    ]
+    outer, inner = sorted(wide, key=lambda box: -box.width)
+    assert [outer.y0 < box.y0 and box.y1 < outer.y1 for box in boxes] == [False, True, True, False, False]
+    assert [inner.y0 < box.y0 and box.y1 < inner.y1 for box in boxes] == [False, False, True, False, False]
+
+
+def test_depth_closes_modules():
+    said = texts(layer_diagram(NESTED, depth=1))
+    assert "block_0  Block" in said
+    assert "200 parameters in 4 layers" in said
+    assert any("below level 1 are drawn closed" in text for text in said)
+
+
+def test_deep_networks_are_closed_until_they_fit():
+    records = [record(f"block_{i}/Dense_{j}", 1) for i in range(20) for j in range(5)]
+    for i in range(20):
+        records.insert(6 * i + 5, record(f"block_{i}", 5, kind="Block"))
+    said = texts(layer_diagram(records))
+    assert "100 parameters in 20 layers" in said
+
+
+def test_no_parameters_at_all():
+    assert "0 parameters in 1 layers" in texts(layer_diagram([record("relu")]))
+
+
+def test_scalars_and_missing_kind():
+    item = record("loss", shape=())
+    del item.kind
+    assert {"scalar", "loss"} <= set(texts(layer_diagram([item])))
+
+
+@pytest.mark.parametrize(
+    ("records", "settings", "error", "words"),
+    [
+        ([], {}, ValueError, "records is empty"),
+        (
+            [SimpleNamespace(path="a", shape=())],
+            {},
+            TypeError,
+            r"records\[0\] \(SimpleNamespace\) lacks dtype, parameters, flops",
+        ),
+        ([record("a")], {"depth": 0}, ValueError, "depth must be at least 1"),
+        ([record(f"Dense_{i}") for i in range(401)], {}, ValueError, "401 layers at depth 1 are too many"),
+    ],
+)
+def test_bad_input_is_named(records, settings, error, words):
+    with pytest.raises(error, match=words):
+        layer_diagram(records, **settings)

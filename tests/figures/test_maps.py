@@ -1,0 +1,146 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxviz.figures import explanations, heatmap, heatmap_rgb, heatmaps, overlay, overlay_rgb
+
+
+def note(figure):
+    return " ".join(figure.get_supxlabel().split())
+
+
+def test_heatmap_holds_the_values_on_a_scale_symmetric_about_zero():
+    heat = np.array([[1.0, -4.0], [2.0, 0.0]])
+    figure = heatmap(heat, title="gradient")
+    (picture,) = figure.axes[0].images
+    np.testing.assert_array_equal(picture.get_array(), heat)
+    assert picture.get_clim() == (-4.0, 4.0)
+    assert figure.axes[0].get_title() == "gradient"
+    assert figure.axes[1].get_ylabel() == "attribution"
+    assert figure.axes[1].get_ylim() == (-4.0, 4.0)
+    assert note(figure) == ""
+
+
+@pytest.mark.parametrize(
+    ("sign", "limits", "label"),
+    [("positive", (0, 3), "positive"), ("negative", (-4, 0), "negative"), ("absolute", (0, 4), "|attribution|")],
+)
+def test_heatmap_signs(sign, limits, label):
+    figure = heatmap([[3.0, -4.0]], sign=sign)
+    assert figure.axes[0].images[0].get_clim() == limits
+    assert label in figure.axes[1].get_ylabel()
+
+
+def test_figures_and_arrays_have_the_same_colors():
+    heat = np.random.default_rng(0).normal(size=(5, 7))
+    heat[2, 3] = np.nan
+    picture = heatmap(heat).axes[0].images[0]
+    drawn = picture.to_rgba(picture.get_array())[..., :3] * 255
+    assert np.abs(drawn - heatmap_rgb(heat).astype(float)).max() < 6  # half a step of the table
+
+
+def test_nan_inf_zero_and_clipping_are_told():
+    heat = np.arange(1.0, 401.0).reshape(20, 20)
+    heat[0, 0], heat[0, 1] = np.nan, np.inf
+    figure = heatmap(heat)
+    assert "1 NaN and 1 inf of 400 values, shown in yellow." in note(figure)
+    assert "99th percentile" in note(figure)
+    picture = figure.axes[0].images[0]
+    assert picture.get_array().mask.sum() == 2
+    np.testing.assert_allclose(picture.get_cmap().get_bad()[:3], [1, 240 / 255, 0])
+    assert note(heatmap(np.zeros((3, 3)))) == "All values are 0."
+
+
+def test_heatmaps_share_one_scale_and_one_bar():
+    figure = heatmaps(
+        np.array([[[1.0, 2.0]], [[-8.0, 0.0]], [[0.5, 0.5]]]), titles=["a", "b", "c"], columns=2, title="all"
+    )
+    panels, bar = figure.axes[:-1], figure.axes[-1]
+    assert [axes.get_title() for axes in panels] == ["a", "b", "c", ""]
+    assert [axes.images[0].get_clim() for axes in panels[:3]] == [(-8.0, 8.0)] * 3
+    assert not panels[3].axison
+    assert bar.get_ylim() == (-8.0, 8.0)
+
+
+def test_heatmaps_over_images_are_the_overlays_on_the_shared_scale():
+    images, heats = np.array([[[0.0, 1.0]], [[1.0, 0.5]]]), np.array([[[1.0, 2.0]], [[-8.0, 0.0]]])
+    figure = heatmaps(heats, images=images)
+    for axes, image, heat in zip(figure.axes, images, heats, strict=False):
+        np.testing.assert_array_equal(axes.images[0].get_array(), overlay_rgb(image, heat, limit=8.0))
+
+
+def test_overlay_is_the_array_version_with_a_bar():
+    image, heat = np.array([[0.0, 1.0], [0.2, 0.4]]), jnp.array([[1.0, -2.0], [0.0, 0.5]])
+    figure = overlay(image, heat, sign="absolute")
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), overlay_rgb(image, heat, sign="absolute"))
+    assert figure.axes[1].get_ylim() == (0.0, 2.0)
+
+
+def test_overlay_tells_that_it_stretched_the_image():
+    assert "Image values -1 to 3 are shown as black to white." in note(overlay([[-1.0, 3.0]], [[1.0, 0.0]]))
+
+
+def test_explanations_scale_each_map_or_each_method():
+    images = np.random.default_rng(0).uniform(size=(2, 4, 4))
+    heats = np.stack([np.eye(4), -10 * np.eye(4)])
+    for scale, limits in (("map", [(-1, 1), (-10, 10)]), ("method", [(-10, 10), (-10, 10)])):
+        figure = explanations(
+            images, {"a": heats, "b": heats}, titles=["7 → 7", "1 → 7"], correct=[True, False], scale=scale
+        )
+        assert [figure.axes[i].images[0].get_clim() for i in (1, 4)] == limits
+        assert [figure.axes[i].get_title() for i in range(3)] == ["input", "a", "b"]
+        assert figure.axes[3].get_ylabel() == "1 → 7"
+        assert figure.axes[3].spines["left"].get_linewidth() > figure.axes[0].spines["left"].get_linewidth()
+        assert scale in figure.axes[-1].get_ylabel()
+
+
+def test_explanations_tell_what_is_missing():
+    heats = np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)])
+    figure = explanations(np.zeros((2, 4, 4)), {"a": heats})
+    assert "16 NaN or inf values" in note(figure)
+    assert figure.axes[1].texts[0].get_text() == "All values are 0."
+    assert figure.axes[3].texts[0].get_text() == "No finite value to show."
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: heatmap(np.ones((1, 28, 28, 1))),
+            ValueError,
+            r"heatmap: attribution must have shape .* give attribution\[i\]",
+        ),
+        (lambda: heatmap([1.0, 2.0]), ValueError, r"got \(2,\)"),
+        (lambda: heatmap([[1.0]], channels="max"), ValueError, "channels must be one of"),
+        (lambda: heatmaps([]), ValueError, "1 to 100 maps, got 0"),
+        (lambda: heatmaps(np.ones((2, 3, 3)), titles=["a"]), ValueError, "one entry per attribution, 2 in all, got 1"),
+        (lambda: heatmaps(np.ones((2, 3, 3)), titles="ab"), TypeError, "got the string 'ab'"),
+        (
+            lambda: heatmaps(np.ones((2, 3, 3)), images=np.ones((1, 3, 3))),
+            ValueError,
+            "as many as attributions, 2, got 1",
+        ),
+        (lambda: heatmaps(np.ones((2, 3, 3)), columns=0), ValueError, "columns must be at least 1"),
+        (lambda: overlay(np.ones((3, 3)), np.ones((2, 2))), ValueError, "overlay: the attribution's height and width"),
+        (lambda: explanations(np.ones((2, 3, 3)), np.ones((2, 3, 3))), TypeError, "must be a mapping"),
+        (lambda: explanations(np.ones((2, 3, 3)), {}), ValueError, "1 to 8 methods, got 0"),
+        (
+            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((1, 3, 3))}),
+            ValueError,
+            r"attributions\['a'\] must hold one map per image",
+        ),
+        (
+            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, scale="all"),
+            ValueError,
+            "scale must be one of 'map', 'method'",
+        ),
+        (
+            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, correct=[True]),
+            ValueError,
+            "correct must have one entry",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

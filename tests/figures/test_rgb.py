@@ -1,0 +1,101 @@
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxviz.figures import heatmap_rgb, overlay_rgb
+
+NEUTRAL, POSITIVE_END, NEGATIVE_END, YELLOW = [247, 247, 247], [134, 55, 0], [0, 70, 117], [255, 240, 0]
+
+
+def test_heatmap_pixels_by_hand():
+    picture = heatmap_rgb([[0.0, 3.0], [-3.0, np.nan]])
+    assert picture.dtype == np.uint8
+    assert picture.tolist() == [[NEUTRAL, POSITIVE_END], [NEGATIVE_END, YELLOW]]
+
+
+def test_heatmap_two_thirds_of_the_way_is_vermilion():
+    # position 1/2 + 1/3 in a map of seven anchors is the sixth, up to the table's steps of 1/256
+    assert np.abs(heatmap_rgb([[2.0]], limit=3.0)[0, 0].astype(int) - [0xD5, 0x5E, 0x00]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("sign", "expected"),
+    [
+        ("positive", [NEUTRAL, POSITIVE_END]),
+        ("negative", [NEGATIVE_END, NEUTRAL]),
+        ("absolute", [[0x33, 0x09, 0x4F], [0x33, 0x09, 0x4F]]),
+    ],
+)
+def test_heatmap_signs(sign, expected):
+    assert heatmap_rgb([[-2.0, 2.0]], sign=sign)[0].tolist() == expected
+
+
+def test_channels_are_summed():
+    assert heatmap_rgb(np.array([[[1.0, 2.0, -3.0], [1.0, 0.0, 0.0]]]))[0].tolist() == [NEUTRAL, POSITIVE_END]
+
+
+def test_overlay_without_attribution_is_the_faded_gray_image():
+    image = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0]]], np.uint8)
+    picture = overlay_rgb(image, np.zeros((1, 3)))
+    faded = [247 * (0.45 + 0.55 * gray) for gray in (1.0, 0.0, 0.299)]
+    np.testing.assert_array_equal(picture, np.rint(faded).astype(int)[None, :, None] * np.ones((1, 1, 3), int))
+
+
+def test_overlay_pixels_by_hand():
+    picture = overlay_rgb([[0.0, 1.0]], [[-1.0, 1.0]])
+    assert picture[0].tolist() == [[0, 32, 53], POSITIVE_END]  # 0.45 * (0, 70, 117), half to even
+
+
+def test_overlay_marks_lost_pixels_of_image_and_attribution():
+    assert overlay_rgb([[np.nan, 1.0, 0.5]], [[1.0, np.inf, 0.0]])[0, :2].tolist() == [YELLOW, YELLOW]
+
+
+def test_small_maps_become_blocks():
+    picture = overlay_rgb(np.ones((4, 6)), [[0.0, 1.0], [-1.0, 0.0]])
+    assert picture.shape == (4, 6, 3)
+    assert picture[1, 2].tolist() == NEUTRAL
+    assert picture[1, 3].tolist() == POSITIVE_END
+    assert picture[2, 2].tolist() == NEGATIVE_END
+
+
+def test_standardized_images_are_stretched():
+    np.testing.assert_array_equal(overlay_rgb([[-2.0, 2.0]], [[0, 0]]), overlay_rgb([[0.0, 1.0]], [[0, 0]]))
+
+
+def test_kinds_of_images_agree():
+    heat = np.array([[0.5, -1.0]])
+    image = np.array([[0.0, 1.0]])
+    expected = overlay_rgb(image, heat)
+    for same in (
+        jnp.asarray(image, jnp.bfloat16),
+        image[..., None],
+        np.repeat(image[..., None], 3, -1),
+        (image * 255).astype(np.uint8),
+        image.astype(bool),
+        np.concatenate([np.repeat(image[..., None], 3, -1), np.ones((1, 2, 1))], -1),
+    ):
+        np.testing.assert_array_equal(overlay_rgb(same, jnp.asarray(heat)), expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "attribution", "error", "words"),
+    [
+        (np.ones((2, 2, 2)), np.ones((2, 2)), ValueError, r"overlay_rgb: image must have shape .* got \(2, 2, 2\)"),
+        (np.ones((4, 4)), np.ones((3, 4)), ValueError, r"image's, \(4, 4\), or divide them, got \(3, 4\)"),
+        (np.ones((4, 4)), np.ones((1, 4, 4, 1)), ValueError, r"give attribution\[i\]"),
+        (np.ones((4, 4)), np.ones((0, 4)), ValueError, "attribution must have shape"),
+        (np.ones((4, 4)), np.full((4, 4), "a"), TypeError, "attribution must be an array of real numbers"),
+    ],
+)
+def test_bad_input_is_named(image, attribution, error, words):
+    with pytest.raises(error, match=words):
+        overlay_rgb(image, attribution)
+
+
+def test_pictures_as_arrays_need_no_matplotlib():
+    code = "import sys, jaxviz.figures as f; f.overlay_rgb([[1.0]], [[1.0]]); f.normalize([1.0])"
+    code += "; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,66 @@
+"""Hyperparameters of a run: one event when it starts, one when it ends."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+
+from jaxviz.tensorboard.summaries import Entry, metadata, numbers
+
+START_TAG = "_hparams_/session_start_info"
+END_TAG = "_hparams_/session_end_info"
+
+
+def start(where: str, values: Mapping[str, Any], group: str) -> Entry:
+    """Returns the entry that opens the run: its hyperparameters."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{where}: values must be a mapping of names to values, got {type(values).__name__}")
+    info = plugin_data_pb2.SessionStartInfo(group_name=group, start_time_secs=time.time())
+    for name, value in values.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"{where}: names of hyperparameters must be strings, not empty, got {name!r}")
+        plain = _plain(where, name, value)
+        field = (
+            "bool_value" if isinstance(plain, bool) else "string_value" if isinstance(plain, str) else "number_value"
+        )
+        setattr(info.hparams[name], field, plain)
+    return _entry(START_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=info))
+
+
+def end(*, success: bool) -> Entry:
+    """Returns the entry that closes the run: how it ended."""
+    status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    return _entry(END_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
+
+
+def parse(content: bytes) -> plugin_data_pb2.HParamsPluginData:
+    """Returns what the metadata of one of the two events say."""
+    return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+
+def _entry(tag: str, data: plugin_data_pb2.HParamsPluginData) -> Entry:
+    # The plugin reads the metadata only; the value is there because every tag must have one.
+    return Entry(
+        tag, numbers(np.zeros(0)), metadata("hparams", summary_pb2.DATA_CLASS_TENSOR, data.SerializeToString())
+    )
+
+
+def _plain(where: str, name: str, value: Any) -> bool | float | str:
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if value is None or isinstance(value, (list, tuple)):
+        return str(value)
+    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():
+        number = np.asarray(value)
+        if number.dtype.kind == "b":
+            return bool(number)
+        if number.dtype.kind in "iufV":
+            return float(number)
+    raise TypeError(
+        f"{where}: the value of {name!r} must be a bool, number, string, None, list or tuple, got {value!r}; str(...) or "
+        "getattr(..., '__name__') makes a string of anything"
+    )

@@ -9,7 +9,7 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
@@ -44,14 +44,9 @@ def sheet(
     layout: Literal["constrained", "compressed"] | None = "constrained",
 ) -> Figure:
     """An empty figure of a size in inches."""
-    figure = Figure(
-        figsize=(width, height),
-        dpi=DPI,
-        facecolor=palette.PAPER,
-        edgecolor=palette.PAPER,
-        frameon=True,
-        layout=layout or "none",
-    )
+    engine: Any = layout or "none"  # None would ask rcParams
+    paper = palette.PAPER
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=paper, edgecolor=paper, frameon=True, layout=engine)
     FigureCanvasAgg(figure)
     if layout is not None:
         figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.02)  # type: ignore[union-attr, call-arg]

@@ -132,13 +132,7 @@ def network_diagram(
                 )
             )
             outside = k in (0, len(sizes) - 1)
-            text = (
-                names[k][i]
-                if active is None and not outside
-                else ""
-                if active is None
-                else canvas.short(_cut_digits(active[k][i]))
-            )
+            text = names[k][i] if active is None and not outside else "" if active is None else _in_circle(active[k][i])
             if radius > 0.2 or active is None:
                 canvas.write(axes, x, y, text if radius > 0.12 else "", size=size, color=palette.ink_on(face), zorder=4)
             if outside:
@@ -236,9 +230,11 @@ def _cut(value: float) -> float:
     return float(value) if np.isfinite(value) else np.nan
 
 
-def _cut_digits(value: float) -> float:
-    """Three digits after the point at the most: a circle has room for five characters."""
-    return round(float(value), 3) if abs(value) < 1 else float(value)
+def _in_circle(value: float) -> str:
+    """A number with three digits after the point at the most: a circle has room for six characters."""
+    if 0 < abs(value) < 5e-4:
+        return "≈0"
+    return canvas.short(round(float(value), 3) if abs(value) < 1 else float(value))
 
 
 def _draw_weights(axes: Axes, start: np.ndarray, end: np.ndarray, kernel: np.ndarray | None, strongest: float) -> None:

@@ -5,6 +5,7 @@ import functools
 import io
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import matplotlib
 import matplotlib.style
@@ -69,7 +70,7 @@ def pixels(figure):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_user_s_style_is_neither_read_nor_changed(name):
-    loud = {
+    loud: Any = {
         "font.size": 25,
         "axes.grid": True,
         "axes.grid.which": "both",

@@ -1,8 +1,13 @@
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxviz.figures import learning_curves
+from jaxviz import figures
+
+# Any: matplotlib annotates what artists hold too widely to be indexed
+learning_curves: Any = figures.learning_curves
 
 
 def test_pairs_share_a_panel_and_differ_in_line_style():

@@ -1,8 +1,18 @@
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxviz.figures import explanations, heatmap, heatmap_rgb, heatmaps, overlay, overlay_rgb
+from jaxviz import figures
+
+# Any: matplotlib annotates what artists hold too widely to be indexed
+explanations: Any = figures.explanations
+heatmap: Any = figures.heatmap
+heatmap_rgb: Any = figures.heatmap_rgb
+heatmaps: Any = figures.heatmaps
+overlay: Any = figures.overlay
+overlay_rgb: Any = figures.overlay_rgb
 
 
 def note(figure):

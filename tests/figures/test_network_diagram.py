@@ -1,10 +1,16 @@
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
-from jaxviz.figures import network_diagram, palette
+from jaxviz import figures
+from jaxviz.figures import palette
+
+# Any: matplotlib annotates what artists hold too widely to be indexed
+network_diagram: Any = figures.network_diagram
+
 
 WEIGHTS = [np.array([[1.0, -4.0], [0.5, 2.0]]), np.array([[3.0], [-1.5]])]
 BIASES = [np.array([0.25, -0.75]), np.array([0.125])]
@@ -46,7 +52,7 @@ def test_texts_do_not_overlap():
 def test_weights_are_color_and_width_on_one_scale():
     axes = article().axes[0]
     collections = [item for item in axes.collections if isinstance(item, LineCollection)]
-    colored = [item for item in collections if len(np.unique(item.get_linewidth())) > 1]
+    colored: Any = [item for item in collections if len(np.unique(item.get_linewidth())) > 1]
     assert [len(item.get_segments()) for item in colored] == [4, 2]
     first = colored[0]
     assert first.get_linewidth()[-1] == 6.0  # the strongest, −4, drawn last
@@ -122,3 +128,11 @@ def test_large_layers_have_no_numbers_unless_there_is_room():
 def test_bad_input_is_named(arguments, settings, error, words):
     with pytest.raises(error, match=words):
         network_diagram(*arguments, **settings)
+
+
+def test_a_tiny_activation_is_not_said_to_be_zero():
+    texts = [
+        text.get_text() for text in network_diagram(WEIGHTS, activations=[[0.0, 1e-5], [1.0, 1.0], [1.0]]).axes[0].texts
+    ]
+    assert "≈0" in texts
+    assert "0" in texts

@@ -1,6 +1,8 @@
 """CRC-32C (Castagnoli), the checksum of event files, in NumPy.
 
-`zlib.crc32` is of another polynomial. The register after a block is linear over GF(2) in the block's bytes: it is the xor of one table entry per byte, looked up by
+`zlib.crc32` is of another polynomial.
+
+The register after a block is linear over GF(2) in the block's bytes: it is the xor of one table entry per byte, looked up by
 the byte's value and its distance from the block's end. The register before the block is absorbed into its first four bytes.
 """
 

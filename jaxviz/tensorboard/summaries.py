@@ -37,6 +37,7 @@ TEXT = metadata("text", summary_pb2.DATA_CLASS_TENSOR)
 AUDIO = metadata("audio", summary_pb2.DATA_CLASS_BLOB_SEQUENCE, _AUDIO_CONTENT)
 
 _RANK_0 = TensorShapeProto()
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def numbers(array: np.ndarray) -> TensorProto:
@@ -106,7 +107,10 @@ def histogram_counts(where: str, tag: str, counts: Any, edges: Any) -> Entry:
 
 
 def _binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.histogram(values, bins, _widened(float(values.min()), float(values.max()), bins))
+    low, high = float(values.min()), float(values.max())
+    if high - low > 1e38:  # NumPy would take differences in float32
+        values = values.astype(np.float64)
+    return np.histogram(values, bins, _widened(low, high, bins))
 
 
 def _widened(low: float, high: float, bins: int) -> tuple[float, float]:
@@ -119,6 +123,7 @@ def _widened(low: float, high: float, bins: int) -> tuple[float, float]:
 
 
 def _buckets(tag: str, counts: np.ndarray, edges: np.ndarray) -> Entry:
+    edges = np.clip(edges, -_LARGEST, _LARGEST)
     return Entry(tag, numbers(np.stack([edges[:-1], edges[1:], counts], axis=1)), HISTOGRAM)
 
 

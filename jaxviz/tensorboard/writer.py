@@ -226,7 +226,7 @@ class Writer:
         self._log([layout.entry("Writer.layout", categories)], self._step, "Writer.layout")
 
     def flush(self) -> None:
-        """Waits until all that was logged is on the disk, safe from a crash of the machine; one of the process loses nothing anyhow."""
+        """Waits until all that was logged is on the disk, safe from a crash of the machine too."""
         self._file.flush()
 
     def close(self) -> None:

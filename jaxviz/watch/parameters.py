@@ -1,0 +1,183 @@
+"""Hooks on the parameters: weights, their gradients, and the optimizer's updates.
+
+Tags, for a hook named `weights` and the parameter `Conv_0/kernel`: the histogram `weights/Conv_0/kernel`, and scalars such as
+`weights_norm/Conv_0/kernel`: TensorBoard groups by what stands before the first slash. Counts of NaN and inf
+(`weights_nan/...`, `weights_inf/...`) are written only where they are not 0.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxviz.program import paths
+from jaxviz.watch.histogram import BINS, describe
+from jaxviz.watch.hook import Hook, StepView, needed
+
+STATISTICS = ("mean", "std", "norm", "zeros", "low", "high")
+Patterns = str | Iterable[str]
+
+
+def weights(
+    *,
+    every: int = 100,
+    layers: Patterns = "**",
+    statistics: Iterable[str] = ("norm",),
+    histograms: bool = True,
+    bins: int = BINS,
+    name: str = "weights",
+) -> Hook:
+    """Histograms and statistics of the parameters (`StepView.params`).
+
+    Args:
+        every: measured at the steps that this divides.
+        layers: pattern or patterns of parameter paths: `"**/kernel"`, `"Conv_*/bias"`.
+        statistics: which scalars to write, of "mean", "std", "norm", "zeros" (share of exact zeros), "low" and "high"; of the
+            finite values. Counts of NaN and inf are written whenever they are not 0.
+        histograms: whether to write histograms.
+        bins: of a histogram.
+        name: of the hook and the first part of its tags.
+
+    Raises:
+        ValueError: if a setting is out of its range; when measured, if the StepView has no params or a pattern fits none.
+    """
+    return _parameters(name, "params", every, layers, statistics, histograms, bins)
+
+
+def gradients(
+    *,
+    every: int = 100,
+    layers: Patterns = "**",
+    statistics: Iterable[str] = ("norm", "zeros"),
+    histograms: bool = True,
+    bins: int = BINS,
+    name: str = "gradients",
+) -> Hook:
+    """Histograms and statistics of the gradients (`StepView.grads`); settings as for `weights`."""
+    return _parameters(name, "grads", every, layers, statistics, histograms, bins)
+
+
+def updates(
+    *,
+    every: int = 100,
+    layers: Patterns = "**",
+    statistics: Iterable[str] = (),
+    histograms: bool = True,
+    bins: int = BINS,
+    ratio: bool = True,
+    name: str = "updates",
+) -> Hook:
+    """Histograms and statistics of the optimizer's updates (`StepView.updates`), and the update-to-weight ratio.
+
+    `ratio = norm(update) / norm(weight)`, per tensor, as `updates_ratio/...`; about 1e-3 is usual, far more or less says that the
+    learning rate does not suit the tensor. Where the weights are all 0 it is not written.
+
+    Args:
+        every, layers, statistics, histograms, bins, name: as for `weights`.
+        ratio: whether to write the ratio; needs `StepView.params` too.
+    """
+    plain = _parameters(name, "updates", every, layers, statistics, histograms, bins)
+    layers = _as_tuple(layers)
+
+    def measure(view: StepView) -> Any:
+        found = plain.measure(view)
+        if not ratio:
+            return found, {}
+        changed = chosen(name, needed(name, view, "updates"), layers)
+        weights = chosen(name, needed(name, view, "params"), ("**",))
+        return found, {
+            path: jnp.stack([_norm(changed[path]), _norm(weights[path])]) for path in changed if path in weights
+        }
+
+    def write(writer: Any, step: int, values: Any) -> None:
+        found, norms = values
+        plain.write(writer, step, found)
+        scalars = {
+            f"{name}_ratio/{path}": float(update / weight) for path, (update, weight) in norms.items() if weight > 0
+        }
+        if scalars:
+            writer.scalars(scalars, step)
+
+    return Hook(name, measure, write, every)
+
+
+def _parameters(
+    name: str, field: str, every: int, layers: Patterns, statistics: Iterable[str], histograms: bool, bins: int
+) -> Hook:
+    layers, statistics = _as_tuple(layers), check_statistics(name, statistics)
+
+    def measure(view: StepView) -> Any:
+        return described(chosen(name, needed(name, view, field), layers), bins)
+
+    def write(writer: Any, step: int, values: Any) -> None:
+        write_described(writer, step, name, values, statistics, histograms)
+
+    return Hook(name, measure, write, every)
+
+
+def check_statistics(name: str, statistics: Iterable[str]) -> tuple[str, ...]:
+    """The names of the statistics to write, checked."""
+    statistics = (statistics,) if isinstance(statistics, str) else tuple(statistics)
+    for one in statistics:
+        if one not in STATISTICS:
+            raise ValueError(f"watch.{name}: statistics must be of {', '.join(STATISTICS)}; got {one!r}")
+    return statistics
+
+
+def described(tensors: Mapping[str, jax.Array], bins: int) -> Any:
+    """Histograms and statistics by path, ready to be packed."""
+    paths_, leaves = tuple(tensors), list(tensors.values())
+    if not leaves:
+        return {}
+    histograms, found = describe(leaves, bins=bins)
+    return {
+        path: (
+            histograms.counts[index],
+            histograms.edges[index],
+            {
+                "nan": found.nan[index],
+                "inf": found.inf[index],
+                **{one: getattr(found, one)[index] for one in STATISTICS},
+            },
+        )
+        for index, path in enumerate(paths_)
+    }
+
+
+def write_described(
+    writer: Any, step: int, name: str, values: Mapping[str, Any], statistics: tuple[str, ...], histograms: bool
+) -> None:
+    """Writes histograms, and all scalars in one event."""
+    scalars = {}
+    for path, (counts, edges, found) in values.items():
+        if histograms and counts.any():
+            writer.histogram_counts(f"{name}/{path}", counts, edges, step)
+        scalars.update({f"{name}_{one}/{path}": float(found[one]) for one in statistics if counts.any()})
+        scalars.update({f"{name}_{one}/{path}": float(found[one]) for one in ("nan", "inf") if found[one]})
+    if scalars:
+        writer.scalars(scalars, step)
+
+
+def _norm(values: jax.Array) -> jax.Array:
+    values = values.astype(jnp.float32)
+    return jnp.sqrt((values * values).sum())
+
+
+def _as_tuple(layers: Patterns) -> tuple[str, ...]:
+    return (layers,) if isinstance(layers, str) else tuple(layers)
+
+
+def chosen(name: str, tree: Any, layers: tuple[str, ...]) -> dict[str, jax.Array]:
+    """The floating-point tensors of a tree of parameters whose paths fit the patterns."""
+    if isinstance(tree, nnx.Module):
+        tree = nnx.state(tree, nnx.Param)
+    elif isinstance(tree, Mapping) and "params" in tree:
+        tree = tree["params"]  # of all collections of a Linen module; the others are not trained
+    leaves = {
+        path: jnp.asarray(leaf)
+        for path, leaf in paths.flatten(tree).items()
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }
+    return {path: leaves[path] for path in paths.choose(f"watch.{name}", layers, leaves)}

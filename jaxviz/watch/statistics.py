@@ -1,0 +1,198 @@
+"""Statistics of tensors of any size, on the device, in one pass."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz.watch.rows import as_rows, fold
+
+
+class Statistics(NamedTuple):
+    """What `statistics` tells of an array; all of them scalars.
+
+    Attributes:
+        mean: mean of the finite values, float.
+        std: their standard deviation (of the population: divided by n), float.
+        norm: their Euclidean norm, float.
+        zeros: the share of all values that are exactly 0, in [0, 1], float.
+        nan: how many values are NaN, int32.
+        inf: how many values are infinite, of either sign, int32.
+        low: the least finite value, float; inf where there is none.
+        high: the greatest finite value, float; -inf where there is none.
+    """
+
+    mean: jax.Array
+    std: jax.Array
+    norm: jax.Array
+    zeros: jax.Array
+    nan: jax.Array
+    inf: jax.Array
+    low: jax.Array
+    high: jax.Array
+
+
+def statistics(values: Any) -> Statistics:
+    """Mean, standard deviation, norm, share of zeros, and counts of NaN and inf.
+
+    Values that are NaN or infinite are counted and otherwise left out: mean, std, norm, low and high are of the finite values.
+    Without any finite value mean, std and norm are 0. Reckoned in float32 (float64 for float64): squares of magnitudes
+    above 1.8e19 overflow, and those below 1e-19 vanish.
+
+    Pure: for use inside `jax.jit`, `jax.vmap` and `jax.lax.cond`; on sharded arrays too.
+
+    Args:
+        values: a real array of any shape and dtype, of fewer than 2^31 elements; empty arrays too.
+
+    Returns:
+        `Statistics`, all scalars.
+
+    Raises:
+        TypeError: if values are complex or not numbers.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> found = statistics(jnp.array([3.0, 0.0, -4.0, jnp.nan]))
+        >>> float(found.norm), float(found.zeros), int(found.nan)
+        (5.0, 0.25, 1)
+    """
+    return jax.tree.map(lambda column: column[0], statistics_of(as_reals("watch.statistics", [values])))
+
+
+def as_reals(function: str, tensors: Sequence[Any]) -> list[jax.Array]:
+    """Tensors of real numbers, in float32, or all in float64 if one of them is that."""
+    arrays = [jnp.asarray(values) for values in tensors]
+    for array in arrays:
+        if not (
+            jnp.issubdtype(array.dtype, jnp.floating)
+            or jnp.issubdtype(array.dtype, jnp.integer)
+            or array.dtype == jnp.bool
+        ):
+            hint = "; take their absolute value" if jnp.issubdtype(array.dtype, jnp.complexfloating) else ""
+            raise TypeError(f"{function}: values must be real numbers, got dtype {array.dtype}{hint}")
+    dtype = jnp.float64 if any(array.dtype == jnp.float64 for array in arrays) else jnp.float32
+    return [array.astype(dtype) for array in arrays]
+
+
+def statistics_of(tensors: Sequence[jax.Array]) -> Statistics:
+    """The statistics of several tensors (of one float dtype); each field has a value per tensor, `(len(tensors),)`."""
+    moments = jax.lax.platform_dependent(*tensors, cpu=_by_rows, default=_whole)
+    count, mean, squares, zeros, nan, low, high = moments
+    sizes = jnp.array([tensor.size for tensor in tensors], jnp.int32)
+    dtype = mean.dtype
+    std = jnp.sqrt(squares / jnp.maximum(count, 1).astype(dtype))
+    return Statistics(
+        mean=mean,
+        std=std,
+        # Of sums of positive terms only, so that nothing cancels.
+        norm=jnp.sqrt(squares + count.astype(dtype) * mean * mean),
+        zeros=zeros.astype(dtype) / jnp.maximum(sizes, 1).astype(dtype),
+        nan=nan,
+        inf=sizes - count - nan,
+        low=low,
+        high=high,
+    )
+
+
+class _Moments(NamedTuple):
+    count: Any  # of finite values
+    mean: Any
+    squares: Any  # sum of squared deviations from the mean
+    zeros: Any
+    nan: Any
+    low: Any
+    high: Any
+
+
+def ranges_of(tensors: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """The least and the greatest finite value of each tensor; inf and -inf where there is none."""
+
+    # Only what is asked for is computed: `by_rows` without the sums is the cheaper loop.
+    def by_rows(*tensors: jax.Array) -> tuple[jax.Array, jax.Array]:
+        moments = _by_rows(*tensors, sums=False)
+        return moments.low, moments.high
+
+    def whole(*tensors: jax.Array) -> tuple[jax.Array, jax.Array]:
+        moments = _whole(*tensors)
+        return moments.low, moments.high
+
+    return jax.lax.platform_dependent(*tensors, cpu=by_rows, default=whole)
+
+
+def _count(mask: jax.Array, axis: int | None = None) -> jax.Array:
+    return mask.sum(axis=axis, dtype=jnp.int32)
+
+
+def _whole(*tensors: jax.Array) -> _Moments:
+    def one(values: jax.Array) -> _Moments:
+        finite = jnp.isfinite(values)
+        count = _count(finite)
+        mean = jnp.where(finite, values, 0).sum() / jnp.maximum(count, 1).astype(values.dtype)
+        deviations = jnp.where(finite, values - mean, 0)
+        return _Moments(
+            count,
+            mean,
+            (deviations * deviations).sum(),
+            _count(values == 0),
+            _count(jnp.isnan(values)),
+            jnp.where(finite, values, jnp.inf).min(initial=jnp.inf),
+            jnp.where(finite, values, -jnp.inf).max(initial=-jnp.inf),
+        )
+
+    return jax.tree.map(lambda *columns: jnp.stack(columns), *map(one, tensors))
+
+
+def _lanes(values: jax.Array) -> jax.Array:
+    # Reduced over axis 1 first, 128 sums side by side: the compiler vectorizes that, and sums round less.
+    return values.reshape(values.shape[0], -1, 128)
+
+
+def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
+    """Moments of each row, about the row's own mean, and then of the rows of each tensor (Chan et al. 1983)."""
+    rows = as_rows(tensors)
+    dtype = tensors[0].dtype
+    total = lambda values: _lanes(values).sum(axis=1).sum(axis=1)  # noqa: E731
+    count = lambda mask: total(mask.astype(jnp.int32)).astype(jnp.int32)  # noqa: E731
+
+    def moments(values: jax.Array, valid: jax.Array) -> _Moments:
+        finite = jnp.isfinite(values) & valid
+        low = _lanes(jnp.where(finite, values, jnp.inf)).min(axis=1).min(axis=1)
+        high = _lanes(jnp.where(finite, values, -jnp.inf)).max(axis=1).max(axis=1)
+        if not sums:
+            return _Moments((), (), (), (), (), low, high)
+        n = count(finite)
+        mean = total(jnp.where(finite, values, 0)) / jnp.maximum(n, 1).astype(dtype)
+        deviations = jnp.where(finite, values - mean[:, None], 0)
+        nan = count(jnp.isnan(values) & valid)
+        return _Moments(n, mean, total(deviations * deviations), count((values == 0) & valid), nan, low, high)
+
+    def step(found: _Moments, first: jax.Array, values: jax.Array, valid: jax.Array, owners: jax.Array) -> _Moments:
+        put = lambda column, part: jax.lax.dynamic_update_slice(column, part, (first,))  # noqa: E731
+        return jax.tree.map(put, found, moments(values, valid))
+
+    n = len(rows.owners)
+    integer, real = jnp.zeros(n, jnp.int32), jnp.zeros(n, dtype)
+    start = (
+        _Moments(integer, real, real, integer, integer, real, real)
+        if sums
+        else _Moments((), (), (), (), (), real, real)
+    )
+    of_row = fold(rows, step, start)
+    gather = {"segment_ids": jnp.asarray(rows.owners), "num_segments": len(tensors)}
+    low, high = jax.ops.segment_min(of_row.low, **gather), jax.ops.segment_max(of_row.high, **gather)
+    if not sums:
+        return _Moments((), (), (), (), (), low, high)
+    number = jax.ops.segment_sum(of_row.count, **gather)
+    weights = of_row.count.astype(dtype) / jnp.maximum(number, 1).astype(dtype)[rows.owners]
+    # About the mean of each tensor's first row, so that a large mean costs no precision.
+    starts = of_row.mean[
+        np.searchsorted(rows.owners[: rows.real], np.arange(len(tensors))).clip(0, len(rows.owners) - 1)
+    ]
+    mean = starts + jax.ops.segment_sum(weights * (of_row.mean - starts[rows.owners]), **gather)
+    mean = jnp.where(number > 0, mean, 0)
+    apart = of_row.mean - mean[rows.owners]
+    squares = jax.ops.segment_sum(of_row.squares + of_row.count.astype(dtype) * apart * apart, **gather)
+    zeros, nan = (jax.ops.segment_sum(column, **gather) for column in (of_row.zeros, of_row.nan))
+    return _Moments(number, mean, squares, zeros, nan, low, high)

@@ -1,0 +1,257 @@
+"""The watcher: measures inside the user's compiled step, and writes on the host, later."""
+
+import operator
+import warnings
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz.model import Model
+from jaxviz.watch.hook import Hook, StepView
+from jaxviz.watch.packed import Packed
+
+_WAITING = 8  # reports; more than these are not kept on the device, the oldest is waited for
+
+
+class _Report(NamedTuple):
+    step: int
+    packed: Packed
+    index: int | None  # among the steps of one dispatch
+
+
+class Watcher:
+    """Hooks and the writer that they write to. A context manager; `close` writes what is left.
+
+    Three lines in a training loop of any kind:
+
+        def train_step(state, batch):                                  # jitted by the user
+            ...
+            measured = watcher.measure(StepView(state.step, params=state.params, grads=grads, updates=updates))
+            return new_state, measured
+
+        with Watcher(writer, [weights(every=100), gradients(every=100)]) as watcher:
+            for step, batch in enumerate(batches):
+                state, measured = train_step(state, batch)
+                watcher.record(step, measured)
+
+    Hooks that look at the model itself (activations, saliency, input gradients) are best measured by `probe`, before the
+    step: `watcher.probe(step, model)`. They can also be measured inside the step, where the StepView has a `model`; but on
+    CPU, XLA runs a convolution inside a conditional up to ten times slower.
+
+    Args:
+        writer: a `jaxviz.tensorboard.Writer`, or any object with the methods that the hooks call. It is flushed, and stays
+            open, when the watcher is closed.
+        hooks: the hooks; their names must differ.
+
+    Raises:
+        TypeError: if a hook is not a `Hook`.
+        ValueError: if two hooks have one name.
+    """
+
+    def __init__(self, writer: Any, hooks: Iterable[Hook]) -> None:
+        self.writer = writer
+        self.hooks = tuple(hooks)
+        for hook in self.hooks:
+            if not isinstance(hook, Hook):
+                raise TypeError(
+                    f"Watcher: hooks must be Hook instances, such as watch.weights(), got {type(hook).__name__}"
+                )
+        names = [hook.name for hook in self.hooks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Watcher: hooks must have different names, got {', '.join(names)}; give name=")
+        self._by_name = {hook.name: hook for hook in self.hooks}
+        self._unseen = set(names)
+        self._waiting: deque[_Report] = deque()
+        self._failed = self._closed = False
+        self._measure_model = jax.jit(self._probe, static_argnames="names")
+
+    # -- on the device -------------------------------------------------------------------------------------------------
+
+    def measure(self, view: StepView) -> dict[str, Packed]:
+        """Measures what is due at the view's step. Pure: for use inside the user's jitted step.
+
+        Each hook is computed under `jax.lax.cond`, only at the steps that its `every` divides; at other steps its result is zeros.
+
+        Args:
+            view: the step's values. Hooks on the model are left out where it has no `model`; they are for `probe`.
+
+        Returns:
+            Small arrays, to be returned from the step and given to `record`.
+
+        Raises:
+            TypeError: if view is not a `StepView`, or its step not an int.
+            ValueError: if a hook needs what the view does not have.
+        """
+        if not isinstance(view, StepView):
+            raise TypeError(f"Watcher.measure: view must be a StepView, got {type(view).__name__}")
+        step = jnp.asarray(view.step)
+        if step.shape != () or not jnp.issubdtype(step.dtype, jnp.integer):
+            raise TypeError(
+                f"Watcher.measure: the view's step must be an int scalar, got {step.dtype} of shape {step.shape}"
+            )
+        step = step.astype(jnp.int32)
+        measured = {}
+        intervals: dict[int, list[Hook]] = {}
+        for hook in self.hooks:
+            if not hook.probe or view.model is not None:
+                intervals.setdefault(hook.every, []).append(hook)
+        # One conditional per interval: hooks that are due together share their reads of the parameters.
+        for every, hooks in intervals.items():
+            # The step is counted from 1 here, so that zeros are no step.
+            due = lambda hooks=hooks: Packed.of((step + 1, {hook.name: hook.measure(view) for hook in hooks}))  # noqa: E731
+            shape = jax.eval_shape(due)
+            idle = lambda shape=shape: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)  # noqa: E731
+            packed = due() if every == 1 else jax.lax.cond(step % every == 0, due, idle)
+            measured[f"every_{every}"] = packed
+        return measured
+
+    def due(self, step: int, *, steps: int = 1) -> bool:
+        """Whether `probe` has something to measure in the steps from `step` to `step + steps - 1`."""
+        return any(hook.probe and -(-step // hook.every) * hook.every < step + steps for hook in self.hooks)
+
+    def probe(self, step: int, model: Model, *, steps: int = 1) -> None:
+        """Measures the hooks on the model, where they are due, in a compiled call of their own. Does not wait for it.
+
+        To be called before the step, while the model's parameters are still there to be read.
+
+        Args:
+            step: how many updates the model has seen.
+            model: the model, in evaluation mode.
+            steps: where the loop does several steps per dispatch, how many: a hook that is due at any of them is measured now.
+        """
+        step = self._step("Watcher.probe", step)
+        due = lambda hook: hook.probe and -(-step // hook.every) * hook.every < step + steps  # noqa: E731
+        names = tuple(hook.name for hook in self.hooks if due(hook))
+        if not names:
+            return
+        if not isinstance(model, Model):
+            raise TypeError(f"Watcher.probe: model must be a jaxviz.Model, got {type(model).__name__}")
+        self._enqueue(step, self._measure_model(jnp.asarray(step, jnp.int32), model, names=names), None)
+
+    def _probe(self, step: jax.Array, model: Model, *, names: tuple[str, ...]) -> Packed:
+        view = StepView(step, model=model)
+        return Packed.of((step + 1, {name: self._by_name[name].measure(view) for name in names}))
+
+    # -- on the host ---------------------------------------------------------------------------------------------------
+
+    def record(self, step: int, measured: dict[str, Packed]) -> None:
+        """Takes what `measure` returned at a step, starts its way to the host, and writes earlier reports that have arrived.
+
+        Never waits for the step in progress.
+
+        Args:
+            step: the step, counted by the loop: a Python int. (Reading it from the device would wait for the device.)
+            measured: what `measure` returned at it.
+
+        Raises:
+            TypeError: if step is not a Python int.
+            ValueError: if measured is of another step; after `close`.
+            Exception: what the writer or a computation raised, once; later reports are still tried, in silence.
+        """
+        self._record("Watcher.record", step, measured, None)
+
+    def record_many(self, first_step: int, measured: dict[str, Packed], n: int) -> None:
+        """Takes what `measure` returned at n steps of one dispatch, stacked along axis 0 as `jax.lax.scan` does; see `record`."""
+        for index in range(n):
+            self._record("Watcher.record_many", first_step + index, measured, index)
+
+    def _record(self, function: str, step: int, measured: dict[str, Packed], index: int | None) -> None:
+        step = self._step(function, step)
+        if not isinstance(measured, dict) or not all(isinstance(packed, Packed) for packed in measured.values()):
+            raise TypeError(
+                f"{function}: measured must be what Watcher.measure returned, got {type(measured).__name__}"
+            )
+        for key, packed in measured.items():
+            if step % int(key.removeprefix("every_")) == 0:
+                self._enqueue(step, packed, index)
+        self._write_arrived()
+
+    def _step(self, function: str, step: Any) -> int:
+        if self._closed:
+            raise ValueError(f"{function}: the watcher is closed")
+        if isinstance(step, bool | jax.Array):
+            raise TypeError(f"{function}: step must be a Python int counted by the loop, got {type(step).__name__}")
+        try:
+            return operator.index(step)
+        except TypeError:
+            raise TypeError(f"{function}: step must be a Python int, got {type(step).__name__}") from None
+
+    def _enqueue(self, step: int, packed: Packed, index: int | None) -> None:
+        if any(isinstance(array, jax.core.Tracer) for array in packed.arrays):
+            raise TypeError(
+                "Watcher.record: measured is traced; call record outside of jax.jit, with what the step returned"
+            )
+        for array in packed.arrays:
+            array.copy_to_host_async()
+        self._waiting.append(_Report(step, packed, index))
+
+    def _write_arrived(self) -> None:
+        """Writes, from the oldest on, the reports that are there, but not those of the newest step."""
+        newest = self._waiting[-1].step if self._waiting else 0
+        while self._waiting and self._waiting[0].step != newest:
+            ready = all(array.is_ready() for array in self._waiting[0].packed.arrays)
+            if not ready and len({report.step for report in self._waiting}) <= _WAITING:
+                return
+            self._write(self._waiting.popleft())
+
+    def _write(self, report: _Report) -> None:
+        try:
+            arrays = tuple(np.asarray(array) for array in report.packed.arrays)
+            if report.index is not None:
+                arrays = tuple(array[report.index] for array in arrays)
+            count, values = report.packed.unpack(arrays)
+            if int(count) - 1 != report.step:
+                raise ValueError(
+                    f"Watcher.record: step is {report.step}, but what is recorded was measured at "
+                    f"{f'step {int(count) - 1}' if count else 'a step that is not due'}; record must be given the step that StepView was given"
+                )
+            for name, value in values.items():
+                self._unseen.discard(name)
+                self._by_name[name].write(self.writer, report.step, value)
+        except Exception:
+            if not self._failed:
+                self._failed = True
+                raise
+
+    def close(self) -> None:
+        """Writes all that is left and flushes the writer. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        error: Exception | None = None
+        while self._waiting:
+            try:
+                self._write(self._waiting.popleft())
+            except Exception as raised:
+                error = raised
+        try:
+            self.writer.flush()
+        except Exception as raised:
+            if not self._failed:
+                self._failed, error = True, raised
+        if error is not None:
+            raise error
+
+    def __enter__(self) -> "Watcher":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except Exception as raised:
+            if error is None:
+                raise
+            error.add_note(f"While the watcher wrote what was left: {type(raised).__name__}: {raised}")
+        if error is None and self._unseen:
+            warnings.warn(
+                f"Watcher: nothing was measured by {', '.join(sorted(self._unseen))}; hooks on the model need "
+                "Watcher.probe(step, model) or a StepView with model=",
+                stacklevel=2,
+            )

@@ -1,5 +1,7 @@
 """The convolutional network."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -19,22 +21,23 @@ def count(tree):
 
 def shapes(module, x):
     """The output shape of every layer."""
-    variables = module.init(KEY, x)
-    _, state = module.apply(variables, x, capture_intermediates=True, mutable=["intermediates"])
+    variables = jax.eval_shape(module.init, KEY, x)
+    run = functools.partial(module.apply, capture_intermediates=True, mutable=["intermediates"])
+    _, state = jax.eval_shape(run, variables, x)
     return {name: calls["__call__"][0].shape for name, calls in state["intermediates"].items() if name != "__call__"}
 
 
 def test_parameter_counts_by_hand():
     x = jnp.zeros((1, 28, 28, 1))
     conv = (9 * 1 + 1) * 16 + (9 * 16 + 1) * 32 + (9 * 32 + 1) * 64
-    assert count(CNN(10, pooling="max").init(KEY, x)) == conv + 3 * 3 * 64 * 10 + 10
-    assert count(CNN(10, pooling="stride").init(KEY, x)) == conv + 4 * 4 * 64 * 10 + 10
-    assert count(CNN(10, head="mean").init(KEY, x)) == conv + 64 * 10 + 10
-    assert count(CNN(10, head="max", hidden=(7,)).init(KEY, x)) == conv + 64 * 7 + 7 + 7 * 10 + 10
-    normed = CNN(10, head="mean", batch_norm=True).init(KEY, x)
+    assert count(jax.eval_shape(CNN(10, pooling="max").init, KEY, x)) == conv + 3 * 3 * 64 * 10 + 10
+    assert count(jax.eval_shape(CNN(10, pooling="stride").init, KEY, x)) == conv + 4 * 4 * 64 * 10 + 10
+    assert count(jax.eval_shape(CNN(10, head="mean").init, KEY, x)) == conv + 64 * 10 + 10
+    assert count(jax.eval_shape(CNN(10, head="max", hidden=(7,)).init, KEY, x)) == conv + 64 * 7 + 7 + 7 * 10 + 10
+    normed = jax.eval_shape(CNN(10, head="mean", batch_norm=True).init, KEY, x)
     assert count(normed["params"]) == conv + 16 + 32 + 64 + 64 * 10 + 10  # scale and bias instead of bias
     assert count(normed["batch_stats"]) == 2 * (16 + 32 + 64)
-    assert count(CNN(10, channels=(4,), kernel=5, depth=2, head="mean").init(KEY, x)) == 26 * 4 + 101 * 4 + 50
+    assert count(jax.eval_shape(CNN(10, channels=(4,), kernel=5, depth=2, head="mean").init, KEY, x)) == 26 * 4 + 101 * 4 + 50
 
 
 def test_layers_and_their_shapes():
@@ -58,7 +61,7 @@ def test_layers_and_their_shapes():
 def test_forward_by_hand():
     """One 1 x 1 convolution: each stage is a matrix product, which NumPy can do."""
     module = CNN(3, channels=(4,), kernel=1, pooling="average", head="mean")
-    variables = module.init(KEY, IMAGES)
+    variables = jax.jit(module.init)(KEY, IMAGES)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables["params"])
     h = np.maximum(IMAGES.astype(np.float64) @ params["Conv_0"]["kernel"][0, 0] + params["Conv_0"]["bias"], 0)
     h = np.stack([h[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean((1, 2)) for i in range(4) for j in range(4)]).mean(0)
@@ -83,7 +86,7 @@ def test_pool_equals_flax_and_so_does_its_gradient(kind, flax):
 
 def test_batch_statistics_and_dropout_in_training_only():
     module = CNN(3, channels=(4,), batch_norm=True, dropout=0.5)
-    variables = module.init(KEY, IMAGES)
+    variables = jax.jit(module.init)(KEY, IMAGES)
     _, new = module.apply(variables, IMAGES, train=True, mutable=["batch_stats"], rngs={"dropout": KEY})
     assert (new["batch_stats"]["BatchNorm_0"]["mean"] != 0).all()
     quiet, same = module.apply(variables, IMAGES, train=False, mutable=["batch_stats"])

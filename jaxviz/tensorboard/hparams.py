@@ -1,7 +1,7 @@
-"""Hyperparameters of a run: one event when it starts, one when it ends."""
+"""Hyperparameters of a run: one event when it starts, one when it ends, and one that says which metrics matter."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,15 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from jaxviz.tensorboard.summaries import Entry, metadata, numbers
 
+EXPERIMENT_TAG = "_hparams_/experiment"
 START_TAG = "_hparams_/session_start_info"
 END_TAG = "_hparams_/session_end_info"
+
+_TYPES = {
+    "bool_value": api_pb2.DATA_TYPE_BOOL,
+    "number_value": api_pb2.DATA_TYPE_FLOAT64,
+    "string_value": api_pb2.DATA_TYPE_STRING,
+}
 
 
 def start(where: str, values: Mapping[str, Any], group: str) -> Entry:
@@ -35,6 +42,14 @@ def end(*, success: bool) -> Entry:
     status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
     return _entry(END_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
+
+
+def experiment(start: Entry, metrics: Iterable[str]) -> Entry:
+    """Returns the entry that makes the tags `metrics` the columns of results; without one TensorBoard takes all scalars."""
+    listed = api_pb2.Experiment(metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics])
+    for name, value in sorted(parse(start.metadata.plugin_data.content).session_start_info.hparams.items()):
+        listed.hparam_infos.add(name=name, type=_TYPES[value.WhichOneof("kind")])
+    return _entry(EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=listed))
 
 
 def parse(content: bytes) -> plugin_data_pb2.HParamsPluginData:

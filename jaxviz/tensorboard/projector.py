@@ -13,6 +13,7 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from tensorboard.plugins.projector import projector_config_pb2
 
 from jaxviz.tensorboard import checks, pictures
+from jaxviz.tensorboard.crc import masked_crc32c
 
 CONFIG = "projector_config.pbtxt"
 _FOLDER = "projector"
@@ -42,7 +43,7 @@ def write(where: str, logdir: Path, tag: str, vectors: Any, metadata: Any, image
 
     stem = re.sub(r"[^\w.-]", "_", tag)
     if stem != tag:  # two tags may differ in what was replaced only
-        stem += f"-{tag.encode().hex()[:32]}"
+        stem += f"-{masked_crc32c(tag.encode()):08x}"
     info = projector_config_pb2.EmbeddingInfo(tensor_name=tag, tensor_shape=points.shape)
     info.tensor_path = f"{_FOLDER}/{stem}.bytes"
     try:

@@ -84,6 +84,8 @@ def _run(name: str, folder: Path, files: list[Path]) -> Run:
                 status = None
             elif value.tag == hparams.END_TAG:
                 status = _STATUS.get(hparams.parse(value.metadata.plugin_data.content).session_end_info.status)
+            elif plugin == "hparams":
+                continue
             elif plugin == "custom_scalars":
                 run.layout.update(layout.parse(value.tensor.string_val[0]))
             elif value.HasField("tensor"):

@@ -114,12 +114,13 @@ def _binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _widened(low: float, high: float, bins: int) -> tuple[float, float]:
-    """Widens a range too narrow for float32 to tell its `bins` + 1 edges apart, to the narrowest that will do."""
+    """Widens a range that is a point, by 1 % to both sides, or so narrow that float32 cannot tell its `bins` + 1 edges apart."""
     middle = (low + high) / 2
-    least = abs(middle) * bins * 2.0**-22 if middle else 1e-6
-    if high - low >= 2 * least or (low < high and not middle):
-        return low, high
-    return middle - least, middle + least
+    if low == high:
+        half = abs(middle) * 0.01 or 1e-3
+    else:
+        half = abs(middle) * bins * 2.0**-22
+    return (low, high) if high - low >= 2 * half else (middle - half, middle + half)
 
 
 def _buckets(tag: str, counts: np.ndarray, edges: np.ndarray) -> Entry:

@@ -168,19 +168,19 @@ class Writer:
         self,
         values: Mapping[str, Any],
         *,
-        metrics: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | Sequence[str] = (),
         step: int | None = None,
         group: str = "",
     ) -> None:
         """Logs the run's hyperparameters, once, best at its start: the HParams dashboard compares runs by them.
 
-        All scalars of the run can be chosen as metrics there. The run's end, and whether it failed, is logged by `close`, or when
-        the `with` block ends.
+        The run's end, and whether it failed, is logged by `close`, or when the `with` block ends.
 
         Args:
             values: name -> bool, number, string, None, list or tuple.
-            metrics: tag -> number: results to log as scalars, for a run that has no curves.
-            step: the step of `metrics`; by default the writer's first.
+            metrics: the tags of the scalars whose last values the dashboard shall show as results, the same in all runs; or a
+                mapping of tags to numbers, which are logged too, for a run without curves. By default all scalars are shown.
+            step: the step of numbers in `metrics`; by default the writer's first.
             group: runs of the same group (such as seeds) are shown as one.
         """
         where = "Writer.hparams"
@@ -191,9 +191,13 @@ class Writer:
         if not isinstance(group, str):
             raise TypeError(f"{where}: group must be a string, got {group!r}")
         start = hparams.start(where, values, group)
-        found = summaries.scalars(where, {} if metrics is None else metrics)
+        if isinstance(metrics, str) or not isinstance(metrics, (Mapping, Sequence)):
+            raise TypeError(f"{where}: metrics must be a list of tags or a mapping of tags to numbers, got {metrics!r}")
+        for tag in metrics:
+            checks.check_tag(where, tag)
+        found = summaries.scalars(where, metrics) if isinstance(metrics, Mapping) else []
         at = self._step if step is None else checks.check_step(where, step)
-        self._log([start], self._step, where)
+        self._log([start, hparams.experiment(start, metrics)] if metrics else [start], self._step, where)
         if found:
             self._log(found, at, where)
 

@@ -21,7 +21,7 @@ def get(tmp_path_factory):
     for step in range(10):
         first.scalar("loss", 1, step)
     with Writer(logdir / "run", start_step=5) as writer:  # resumed
-        writer.hparams({"rate": 0.1})
+        writer.hparams({"rate": 0.1, "norm": True, "name": "x"}, metrics=["loss"])
         writer.layout({"category": {"chart": ["loss"]}})
         for step in range(5, 12):
             writer.scalar("loss", 2, step)
@@ -34,6 +34,7 @@ def get(tmp_path_factory):
     first.close()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0"]
     board = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert board.stderr is not None
     try:
         address = next(found[0] for line in board.stderr if (found := re.search(r"http://\S+/", line)))
 
@@ -88,7 +89,13 @@ def test_pr_curves(get):
 
 
 def test_hparams(get):
-    assert [each["name"] for each in get("hparams/experiment", b"{}")["hparamInfos"]] == ["rate"]
+    found = get("hparams/experiment", b"{}")
+    assert {each["name"]: each["type"] for each in found["hparamInfos"]} == {
+        "rate": "DATA_TYPE_FLOAT64",
+        "norm": "DATA_TYPE_BOOL",
+        "name": "DATA_TYPE_STRING",
+    }
+    assert [each["name"]["tag"] for each in found["metricInfos"]] == ["loss"]
 
 
 def test_layout(get):

@@ -33,6 +33,7 @@ for step in itertools.count():
     print(step, flush=True)
 """
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     for line in process.stdout:
         if int(line) == 99:
             process.send_signal(signal.SIGKILL)
@@ -119,18 +120,18 @@ def test_writers_of_the_same_moment_have_files_of_their_own_in_order(tmp_path):
 def test_threads(tmp_path):
     with Writer(tmp_path) as writer:
 
-        def work(thread):
+        def work(number):
             for step in range(1000):
-                writer.scalars({f"own/{thread}": step, "shared": thread}, step)
+                writer.scalars({f"own/{number}": step, "shared": number}, step)
 
-        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     log = read(tmp_path)
-    for thread in range(8):
-        np.testing.assert_array_equal(log[f"own/{thread}"].values, np.arange(1000))
+    for number in range(8):
+        np.testing.assert_array_equal(log[f"own/{number}"].values, np.arange(1000))
     assert np.bincount(log["shared"].values.astype(int)).tolist() == [1000] * 8
 
 

@@ -1,5 +1,6 @@
 """Chunks: many variations of an input (steps of a path, noisy samples) evaluated a few at a time, in bounded memory."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -79,9 +80,8 @@ def fold(
 
 def _parts(variations: Any, chunks: tuple[int, ...]) -> list[Any]:
     ends = np.cumsum(chunks)
-    return [
-        jax.tree.map(lambda leaf: leaf[end - size : end], variations) for end, size in zip(ends, chunks, strict=True)
-    ]  # noqa: B023
+    slices = [slice(end - size, end) for end, size in zip(ends, chunks, strict=True)]
+    return [jax.tree.map(operator.itemgetter(part), variations) for part in slices]
 
 
 def check_chunk_size(function: str, chunk_size: Any) -> None:

@@ -31,7 +31,8 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
     Args:
         function: the name of the caller, for error messages.
         outputs: the model's outputs, or their shapes and dtypes (`jax.eval_shape`).
-        target: None, an int, an int array `(batch,)`, a callable `outputs -> (batch,)`, or a `Target`, which is returned as it is.
+        target: None, an int, an int array `(batch,)`, a callable `outputs -> (batch,)`, or a `Target`, which is
+            returned as it is.
 
     Raises:
         TypeError: if target is of another type.
@@ -110,9 +111,9 @@ def select(outputs: Any, target: Any) -> jax.Array:
         scores = outputs.reshape(outputs.shape[:1])
     else:
         # A masked sum, not a gather: its derivative is a select, which fuses; a gather's is a scatter.
-        classes = outputs.shape[1]
-        chosen = jax.lax.broadcasted_iota(jnp.int32, outputs.shape, 1) == target.index[:, None]
-        in_range = (target.index >= 0) & (target.index < classes)
+        in_range = (target.index >= 0) & (target.index < outputs.shape[1])
+        # Out of range all are chosen, so that the NaN below reaches the derivative with respect to each.
+        chosen = (jax.lax.broadcasted_iota(jnp.int32, outputs.shape, 1) == target.index[:, None]) | ~in_range[:, None]
         scores = jnp.where(chosen, outputs, jnp.zeros((), outputs.dtype)).sum(axis=1)
         scores = scores * jnp.where(in_range, 1, jnp.nan).astype(scores.dtype)
     if not jnp.issubdtype(scores.dtype, jnp.floating):
@@ -138,7 +139,8 @@ def _index(function: str, target: Any) -> Any:
     if not jnp.issubdtype(index.dtype, jnp.integer):
         given = f"an array of {index.dtype}" if index.shape else repr(target)
         raise TypeError(
-            f"{function}: target must be None, an int, an int array of shape (batch,) or a callable outputs -> (batch,), got {given}"
+            f"{function}: target must be None, an int, an int array of shape (batch,) or a callable "
+            f"outputs -> (batch,), got {given}"
         )
     return index
 

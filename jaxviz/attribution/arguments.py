@@ -18,8 +18,8 @@ def check_model(function: str, model: Any) -> None:
     """Raises unless model is a `jaxviz.Model`."""
     if not isinstance(model, Model):
         raise TypeError(
-            f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with Model.from_linen(module, variables), "
-            "Model.from_nnx(module) or Model.from_function(apply, params)"
+            f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with "
+            "Model.from_linen(module, variables), Model.from_nnx(module) or Model.from_function(apply, params)"
         )
 
 
@@ -50,18 +50,19 @@ def _arrays(function: str, model: Model, inputs: Any) -> Any:
             raise ValueError(f"{function}: {name} has shape {tuple(leaf.shape)}, in which there is nothing to explain")
         if leaf.shape[0] != leaves[0].shape[0]:
             raise ValueError(
-                f"{function}: all inputs must have the same batch size on axis 0, got shapes {[tuple(leaf.shape) for leaf in leaves]}"
+                f"{function}: all inputs must have the same batch size on axis 0, "
+                f"got shapes {[tuple(leaf.shape) for leaf in leaves]}"
             )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(
                 f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(model, inputs)}"
             )
     inputs = jax.tree.map(jnp.asarray, inputs)
-    leaves = jax.tree.leaves(inputs)
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and not _finite(leaves):
+    arrays = jax.tree.leaves(inputs)
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not _finite(arrays):
         counts = {
             f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf)))
-            for i, leaf in enumerate(leaves)
+            for i, leaf in enumerate(arrays)
         }
         found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
         raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
@@ -79,7 +80,10 @@ def _instead(model: Model, inputs: Any) -> str:
             f"attribute at an embedding layer instead ({', '.join(map(repr, layers))}): "
             f"tail, embedded = model.since({layers[0]!r}, inputs), and explain tail at embedded"
         )
-    return "give floating-point inputs, and what is not to be explained (lengths, masks, indices) as a keyword of the model's constructor"
+    return (
+        "give floating-point inputs, and what is not to be explained (lengths, masks, indices) as a keyword of the model's "
+        "constructor"
+    )
 
 
 def baseline_like(function: str, baseline: Any, inputs: Any) -> Any:
@@ -137,16 +141,18 @@ def check_choice(function: str, name: str, value: Any, choices: Any) -> None:
         raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_key(function: str, key: Any) -> None:
-    """Raises unless key is one random key."""
+def check_key(function: str, key: Any) -> jax.Array:
+    """The key; raises unless it is one random key."""
     if key is None:
         raise TypeError(
-            f"{function}: key is missing; give a random key, key=jax.random.key(0) for instance: the same key gives the same result"
+            f"{function}: key is missing; give a random key, key=jax.random.key(0) for instance: the same "
+            "key gives the same result"
         )
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(f"{function}: key must be a jax.random.key, got {key!r}")
     if key.shape:
         raise ValueError(f"{function}: key must be one key, got an array of keys of shape {key.shape}")
+    return key
 
 
 @jax.jit
@@ -160,4 +166,7 @@ def _all_finite(leaves: list[jax.Array]) -> jax.Array:
 
 
 def _finite(leaves: list[jax.Array]) -> bool:
-    return bool(_all_finite(leaves))
+    result = _all_finite(leaves)
+    return isinstance(result, jax.core.Tracer) or bool(
+        result
+    )  # constants inside a jitted function are not looked at either

@@ -51,7 +51,8 @@ def grad_cam(
         (2, 8, 8)
 
     Note:
-        Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its own.
+        Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has
+        the map in a channel of its own.
 
     References:
         R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
@@ -74,7 +75,9 @@ def _grad_cam(
 ) -> jax.Array:
     tail, activation = model.since(layer, inputs)
     check_grid("grad_cam", layer, activation, inputs)
-    gradient = jax.grad(lambda activation: select(lowerings.call(Model.__call__, tail, activation), target).sum())(activation)
+    gradient = jax.grad(lambda activation: select(lowerings.call(Model.__call__, tail, activation), target).sum())(
+        activation
+    )
     weights = gradient.mean(axis=tuple(range(1, activation.ndim - 1)), keepdims=True)
     return finish("grad_cam", (weights * activation).sum(axis=-1), inputs, relu, upsample)
 
@@ -87,8 +90,8 @@ def check_grid(function: str, layer: str, activation: Any, inputs: Any) -> None:
         )
     if not 3 <= activation.ndim <= 5:
         raise ValueError(
-            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, without spatial axes; choose a layer whose "
-            "activation is (batch, *spatial, channels), a convolution for instance"
+            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, without spatial axes; choose a "
+            "layer whose activation is (batch, *spatial, channels), a convolution for instance"
         )
     if activation.shape[0] != jax.tree.leaves(inputs)[0].shape[0]:
         raise ValueError(
@@ -120,6 +123,6 @@ def _spatial(function: str, cam: jax.Array, inputs: Any) -> tuple[int, ...]:
         return shapes.pop()
     found = [leaf.shape for leaf in jax.tree.leaves(inputs)]
     raise ValueError(
-        f"{function}: the layer's map has {cam.ndim - 1} spatial axes, and the inputs of shapes {found} do not tell one size for it; "
-        "give upsample=(size, ...) or upsample=False"
+        f"{function}: the layer's map has {cam.ndim - 1} spatial axes, and the inputs of shapes {found} do not tell one "
+        "size for it; give upsample=(size, ...) or upsample=False"
     )

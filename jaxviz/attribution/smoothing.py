@@ -107,14 +107,13 @@ class Smooth:
         """The smoothed attribution; see `smooth`."""
         name = f"smooth({getattr(self.method, '__name__', type(self.method).__name__)})"
         inputs, prepared = prepare(name, model, inputs, target)
-        check_key(name, key)
         chunks.check_chunk_size(name, chunk_size)
         leaves = jax.tree.leaves(inputs)
         levels = self.noise if isinstance(self.noise, tuple) else (self.noise,) * len(leaves)
         if len(levels) != len(leaves):
             raise ValueError(f"{name}: noise has {len(levels)} entries, but the model has {len(leaves)} inputs")
         accepted = _accepted(self.method)
-        noise = _Noise(key, [np.asarray(level, np.float32) for level in levels])
+        noise = _Noise(check_key(name, key), [np.asarray(level, np.float32) for level in levels])
         if "chunk_size" in accepted:
             one_by_one = True
             settings["chunk_size"] = chunk_size
@@ -125,11 +124,11 @@ class Smooth:
                 self.samples, leaves[0].shape[0], chunk_size, values=sum(leaf[0].size for leaf in leaves)
             )
         static, traced = _split(settings)
-        how = _How(Static(self.method), "key" in accepted, self.reduce, self.scale, static)
+        how = _How(Static(self.method), "key" in accepted, self.reduce, static)
 
         def statistics(indices: np.ndarray) -> "_Statistics":
             if not one_by_one:
-                return _sampled(how, model, inputs, prepared, noise, indices, traced)
+                return _sampled(how, model, *_noisy_chunk(self.scale, inputs, noise, indices), prepared, traced)
             noisy, method_key = _noisy_inputs(self.scale, inputs, noise, indices[0])
             attribution = how.call(model, noisy, prepared, method_key, traced)
             return _statistics_of_one(self.reduce, attribution)
@@ -169,7 +168,6 @@ class _How:
     method: Static
     takes_key: bool
     reduce: str
-    scale: str
     settings: Static
 
     def call(self, model: Model, inputs: Any, target: Target, key: jax.Array, traced: dict[str, Any]) -> Any:
@@ -180,9 +178,8 @@ class _How:
 def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[Any, jax.Array]:
     """Sample number index of the inputs, and a key for the method. Depends on the index alone, not on the chunks."""
     noise_key, method_key = jax.random.split(jax.random.fold_in(noise.key, index))
-    leaves, structure = jax.tree.flatten(inputs)
     noisy = []
-    for number, (leaf, level) in enumerate(zip(leaves, noise.levels, strict=True)):
+    for number, (leaf, level) in enumerate(zip(jax.tree.leaves(inputs), noise.levels, strict=True)):
         deviation = jnp.asarray(level, leaf.dtype)
         if scale == "range":
             axes = tuple(range(1, leaf.ndim))
@@ -190,28 +187,30 @@ def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[An
         noisy.append(
             leaf + deviation * jax.random.normal(jax.random.fold_in(noise_key, number), leaf.shape, leaf.dtype)
         )
-    return structure.unflatten(noisy), method_key
+    return jax.tree.unflatten(jax.tree.structure(inputs), noisy), method_key
 
 
 _noisy_inputs = functools.partial(jax.jit, static_argnums=0)(_noisy)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _sampled(
-    how: _How, model: Model, inputs: Any, target: Target, noise: _Noise, indices: jax.Array, traced: dict[str, Any]
-) -> _Statistics:
-    def sample(index: jax.Array) -> Any:
-        noisy, key = _noisy(how.scale, inputs, noise, index)
-        return how.call(model, noisy, target, key, traced)
+def _noisy_chunk(scale: str, inputs: Any, noise: _Noise, indices: jax.Array) -> tuple[Any, jax.Array]:
+    # A program of its own: the random numbers take long to compile, and are the same for every method.
+    return jax.vmap(lambda index: _noisy(scale, inputs, noise, index))(indices)
 
-    attributions = jax.vmap(sample)(indices)
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sampled(
+    how: _How, model: Model, noisy: Any, keys: jax.Array, target: Target, traced: dict[str, Any]
+) -> _Statistics:
+    attributions = jax.vmap(lambda inputs, key: how.call(model, inputs, target, key, traced))(noisy, keys)
     if how.reduce == "square":
         attributions = jax.tree.map(jnp.square, attributions)
     mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), attributions)
     squares = None
     if how.reduce == "variance":
         squares = jax.tree.map(lambda leaf, center: jnp.square(leaf - center[None]).sum(axis=0), attributions, mean)
-    return _Statistics(jnp.float32(indices.shape[0]), mean, squares)
+    return _Statistics(jnp.float32(keys.shape[0]), mean, squares)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -60,11 +60,18 @@ def _model(name: str, weights: dict[str, np.ndarray]) -> jv.Model:
         bias = weights["lstm.bias_ih_l0"] + weights["lstm.bias_hh_l0"]
         return jv.Model.from_function(lstm, jax.tree.map(jnp.asarray, {**weights, "bias": bias}))
     if name == "mlp":
-        return jv.Model.from_linen(Mlp(), {"params": {f"Dense_{i}": _linen(weights, "Dense", "layers", i) for i in range(7)}})
-    params = {f"Conv_{i}": _linen(weights, "Conv", "convs", i) for i in range(3)} | {"Dense_0": _linen(weights, "Dense", "layers", 0)}
-    params |= {f"BatchNorm_{i}": {"scale": weights[f"norms.{i}.weight"], "bias": weights[f"norms.{i}.bias"]} for i in range(3)}
+        return jv.Model.from_linen(
+            Mlp(), {"params": {f"Dense_{i}": _linen(weights, "Dense", "layers", i) for i in range(7)}}
+        )
+    params = {f"Conv_{i}": _linen(weights, "Conv", "convs", i) for i in range(3)} | {
+        "Dense_0": _linen(weights, "Dense", "layers", 0)
+    }
+    params |= {
+        f"BatchNorm_{i}": {"scale": weights[f"norms.{i}.weight"], "bias": weights[f"norms.{i}.bias"]} for i in range(3)
+    }
     statistics = {
-        f"BatchNorm_{i}": {"mean": weights[f"norms.{i}.running_mean"], "var": weights[f"norms.{i}.running_var"]} for i in range(3)
+        f"BatchNorm_{i}": {"mean": weights[f"norms.{i}.running_mean"], "var": weights[f"norms.{i}.running_var"]}
+        for i in range(3)
     }
     return jv.Model.from_linen(Cnn(), {"params": params, "batch_stats": statistics})
 

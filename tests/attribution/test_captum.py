@@ -27,25 +27,36 @@ def test_one_gradient(reference, method):
     close(getattr(jv, method)(model, figures["inputs"], target=figures["target"]), figures[method])
 
 
-@pytest.mark.parametrize("quadrature", ["gauss_legendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid"])
+@pytest.mark.parametrize(
+    "quadrature", ["gauss_legendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid"]
+)
 def test_integrated_gradients(reference, quadrature):
     model, figures = reference
     theirs = figures[f"integrated_gradients/{quadrature}"]
     if quadrature == "trapezoid":  # its weights sum to (n - 1) / n in Captum
         theirs = theirs * 12 / 11
     attribution = jv.integrated_gradients(
-        model, figures["inputs"], target=figures["target"], baseline=figures["baseline"], steps=12, quadrature=quadrature
+        model,
+        figures["inputs"],
+        target=figures["target"],
+        baseline=figures["baseline"],
+        steps=12,
+        quadrature=quadrature,
     )
     close(attribution, theirs)
 
 
 def test_integrated_gradients_without_the_factor(reference):
     model, figures = reference
-    attribution = jv.integrated_gradients(model, figures["inputs"], target=figures["target"], steps=12, multiply_by_inputs=False)
+    attribution = jv.integrated_gradients(
+        model, figures["inputs"], target=figures["target"], steps=12, multiply_by_inputs=False
+    )
     close(attribution, figures["mean_gradient"])
 
 
-@pytest.mark.parametrize(("reduce", "captum"), [("mean", "smoothgrad"), ("square", "smoothgrad_sq"), ("variance", "vargrad")])
+@pytest.mark.parametrize(
+    ("reduce", "captum"), [("mean", "smoothgrad"), ("square", "smoothgrad_sq"), ("variance", "vargrad")]
+)
 def test_smooth_with_the_same_noise(reference, reduce, captum):
     model, figures = reference
     inputs = figures["inputs"]

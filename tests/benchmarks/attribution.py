@@ -1,6 +1,6 @@
 """Integrated gradients and SmoothGrad against Captum: the same weights, inputs and work, in turns.
 
-    python tests/benchmarks/attribution.py --peer PYTHON_WITH_CAPTUM [--json FILE] [--rounds 15]
+    python tests/benchmarks/attribution.py --peer PYTHON_WITH_CAPTUM [--json FILE] [--rounds 15] [--only cnn]
 
 PYTHON_WITH_CAPTUM is the interpreter of an environment with torch and captum. Both sides have the same number of threads. They
 take turns, one call each per round, so that other load on the machine falls on both; the ratio is of the medians, and the ratio
@@ -21,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,10 +29,39 @@ import numpy as np
 import jaxviz as jv
 
 STEPS, SAMPLES, NOISE = 50, 50, 0.1
+
+
+class Convolutional(nn.Module):
+    """A convolutional network as Flax users write it."""
+
+    channels: tuple[int, ...]
+    depth: int
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x):
+        for width in self.channels:
+            for _ in range(self.depth):
+                x = nn.relu(nn.Conv(width, (3, 3))(x))
+            x = nn.max_pool(x, (2, 2), (2, 2))
+        x = nn.relu(nn.Dense(self.hidden)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(10)(x)
+
+    def order(self):
+        """The layers for the other side, as path and kind."""
+        conv = 0
+        for _ in self.channels:
+            for _ in range(self.depth):
+                yield from ((f"Conv_{conv}", "Conv"), ("", "Activation"))
+                conv += 1
+            yield "", "Pool"
+        yield from (("Dense_0", "Dense"), ("", "Activation"), ("Dense_1", "Dense"))
+
+
 NETWORKS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "mlp": (jv.models.MLP(features=(64, 64, 10)), (16, 20)),
-    "cnn": (jv.models.CNN(classes=10, channels=(16, 32), hidden=(64,)), (8, 28, 28, 1)),
-    "deep_cnn": (jv.models.CNN(classes=10, channels=(32, 64, 128), depth=2, hidden=(128,)), (4, 32, 32, 3)),
+    "cnn": (Convolutional((16, 32), 1, 64), (8, 28, 28, 1)),
+    "deep_cnn": (Convolutional((32, 64, 128), 2, 128), (4, 32, 32, 3)),
 }
 
 
@@ -68,7 +98,11 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         variables = module.init(jax.random.key(10 + number), inputs)
         target = jnp.arange(shape[0]) % 10
         model = jv.Model.from_linen(module, variables)
-        layers = [(layer.path, layer.kind) for layer in model.layers(inputs)]
+        layers = (
+            list(module.order())
+            if isinstance(module, Convolutional)
+            else [(layer.path, layer.kind) for layer in model.layers(inputs)]
+        )
         params = variables["params"]
         arrays = {f"{path}/{leaf}": np.asarray(value) for path in params for leaf, value in params[path].items()}
         np.savez(folder / f"{name}.npz", inputs=inputs, target=target, layers=json.dumps(layers), **arrays)
@@ -81,7 +115,9 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
     return work
 
 
-def main(peer_python: str, json_file: str | None = None, rounds: int = 15, threads: int = 2) -> dict[str, Any]:
+def main(
+    peer_python: str, json_file: str | None = None, rounds: int = 15, threads: int = 2, only: str = ""
+) -> dict[str, Any]:
     """Runs the comparison, prints the table, and returns it."""
     results = {}
     with tempfile.TemporaryDirectory() as name:
@@ -90,6 +126,8 @@ def main(peer_python: str, json_file: str | None = None, rounds: int = 15, threa
         peer = Peer(peer_python, folder, threads)
         print(f"{'case':34}{'jaxviz ms':>12}{'Captum ms':>12}{'speed ratio':>13}{'of fastest':>12}{'difference':>12}")
         for case, call in work.items():
+            if only not in case:
+                continue
             start = time.perf_counter()
             attribution = np.asarray(call())
             first = time.perf_counter() - start
@@ -148,5 +186,6 @@ if __name__ == "__main__":
     parser.add_argument("--json", default=None, help="where to write the figures")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="a part of the names of the cases to run")
     arguments = parser.parse_args()
-    main(arguments.peer, arguments.json, arguments.rounds, arguments.threads)
+    main(arguments.peer, arguments.json, arguments.rounds, arguments.threads, arguments.only)

@@ -5,6 +5,7 @@
 The networks are those of `tests/attribution/conftest.py`, which read the weights by the same names.
 """
 
+import itertools
 from pathlib import Path
 
 import captum
@@ -30,8 +31,15 @@ class Mlp(nn.Module):
     def __init__(self):
         super().__init__()
         sizes = (6, 12, 12, 12, 12, 12, 12, 3)
-        self.layers = nn.ModuleList([nn.Linear(*pair) for pair in zip(sizes, sizes[1:], strict=False)])
-        self.activations = (torch.tanh, torch.relu, torch.sigmoid, nn.functional.gelu, nn.functional.silu, nn.functional.elu)
+        self.layers = nn.ModuleList([nn.Linear(*pair) for pair in itertools.pairwise(sizes)])
+        self.activations = (
+            torch.tanh,
+            torch.relu,
+            torch.sigmoid,
+            nn.functional.gelu,
+            nn.functional.silu,
+            nn.functional.elu,
+        )
 
     def forward(self, x):
         for layer, activation in zip(self.layers, self.activations, strict=False):
@@ -44,7 +52,9 @@ class Cnn(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.convs = nn.ModuleList([nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)])
+        self.convs = nn.ModuleList(
+            [nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)]
+        )
         self.norms = nn.ModuleList([nn.BatchNorm2d(8) for _ in range(3)])
         self.inner, self.outer, self.last, self.features = nn.ReLU(), nn.ReLU(), nn.ReLU(), nn.Identity()
         self.layers = nn.ModuleList([nn.Linear(8, 4)])
@@ -91,7 +101,9 @@ def figures(model, inputs, baseline, target, layer):
         found[f"integrated_gradients/{name}"] = IntegratedGradients(model).attribute(
             inputs, baselines=baseline, target=target, n_steps=STEPS, method=captum_name
         )
-    found["mean_gradient"] = IntegratedGradients(model, multiply_by_inputs=False).attribute(inputs, target=target, n_steps=STEPS)
+    found["mean_gradient"] = IntegratedGradients(model, multiply_by_inputs=False).attribute(
+        inputs, target=target, n_steps=STEPS
+    )
     # The noisy copies are drawn first, then handed to Captum's reductions as they are: NoiseTunnel repeats each example.
     noise = 0.2 * torch.randn(len(inputs) * SAMPLES, *inputs.shape[1:])
     found["noise"] = noise
@@ -99,7 +111,9 @@ def figures(model, inputs, baseline, target, layer):
         normal = torch.normal
         torch.normal = lambda mean, std, noise=noise: noise  # NoiseTunnel draws its noise by this function
         try:
-            found[kind] = NoiseTunnel(Saliency(model)).attribute(inputs, nt_type=kind, nt_samples=SAMPLES, stdevs=1.0, target=target)
+            found[kind] = NoiseTunnel(Saliency(model)).attribute(
+                inputs, nt_type=kind, nt_samples=SAMPLES, stdevs=1.0, target=target
+            )
         finally:
             torch.normal = normal
     if layer is not None:

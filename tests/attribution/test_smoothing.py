@@ -1,0 +1,83 @@
+"""Smoothing: against moments known in closed form, and against a naive loop over the same noise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz as jv
+
+CUBE = jv.Model.from_function(lambda params, x: (x**3).sum(axis=1), ())
+INPUTS = jnp.array([[1.0, 3.0, -1.0], [2.0, 0.0, 10.0]])
+KEY = jax.random.key(3)
+
+
+def test_moments_in_closed_form():
+    # the gradient of x^3 is 3 x^2; with x + s e: mean 3 (x^2 + s^2), variance 9 (4 x^2 s^2 + 2 s^4)
+    x, s = np.asarray(INPUTS, np.float64), 0.5
+    mean, variance = 3 * (x**2 + s**2), 9 * (4 * x**2 * s**2 + 2 * s**4)
+    expected = {"mean": mean, "variance": variance, "square": mean**2 + variance}
+    n = 20_000
+    for reduce, value in expected.items():
+        smoothed = jv.smooth(jv.gradient, samples=n, noise=s, reduce=reduce, scale="absolute")
+        # several standard errors: of the mean sqrt(variance / n); of the others, a share of the value
+        tolerance = 5 * np.sqrt(variance / n) if reduce == "mean" else 0.08 * value
+        assert (np.abs(smoothed(CUBE, INPUTS, key=KEY) - value) < tolerance).all()
+
+
+def test_noise_is_a_share_of_each_examples_range():
+    double = jv.Model.from_function(
+        lambda params, x: (x**2).sum(axis=1), ()
+    )  # the gradient is 2 x: its deviation is 2 s
+    variance = jv.smooth(jv.gradient, samples=5000, noise=0.1, reduce="variance")(double, INPUTS, key=KEY)
+    np.testing.assert_allclose(np.sqrt(variance) / 2, [[0.4] * 3, [1.0] * 3], rtol=0.06)
+
+
+def test_samples_differ_between_inputs_and_examples():
+    model = jv.Model.from_function(lambda params, x: (x[0] ** 2).sum(axis=1) + (x[1] ** 2).sum(axis=1), ())
+    inputs = (jnp.zeros((2, 3)), jnp.zeros((2, 3)))
+    one, other = jv.smooth(jv.gradient, samples=1, noise=(1.0, 3.0), scale="absolute")(model, inputs, key=KEY)
+    values = np.concatenate([np.asarray(one), np.asarray(other) / 3])
+    assert len(np.unique(values)) == values.size
+
+
+def test_a_chunked_method_sees_the_same_noise():
+    # the mean gradient on a path of length 0 is the gradient
+    one = jv.smooth(jv.gradient, samples=7, noise=0.2, reduce="variance")(CUBE, INPUTS, key=KEY)
+    other = jv.smooth(jv.input_x_gradient, samples=7, noise=0.2, reduce="variance")
+    again = jv.smooth(_gradient_in_chunks, samples=7, noise=0.2, reduce="variance")(CUBE, INPUTS, key=KEY)
+    np.testing.assert_allclose(again, one, rtol=1e-4)
+    assert not np.allclose(other(CUBE, INPUTS, key=KEY), one)
+
+
+def _gradient_in_chunks(model, inputs, *, target=None, chunk_size=None):
+    return jv.gradient(model, inputs, target=target)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"samples": 0}, ValueError, "samples must be at least 1"),
+        ({"noise": -1.0}, ValueError, "noise is a standard deviation, finite and at least 0"),
+        ({"noise": "much"}, TypeError, "noise must be a number"),
+        ({"reduce": "median"}, ValueError, "reduce must be one of 'mean', 'square', 'variance', got 'median'"),
+        ({"scale": "relative"}, ValueError, "scale must be one of 'range', 'absolute'"),
+    ],
+)
+def test_bad_settings(settings, error, words):
+    with pytest.raises(error, match="smooth: " + words):
+        jv.smooth(jv.gradient, **settings)
+
+
+def test_bad_calls():
+    smoothed = jv.smooth(jv.gradient, noise=(0.1, 0.1))
+    with pytest.raises(TypeError, match=r"smooth\(gradient\): key is missing"):
+        smoothed(CUBE, INPUTS)
+    with pytest.raises(TypeError, match=r"key must be a jax\.random\.key, got 3"):
+        smoothed(CUBE, INPUTS, key=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="key must be one key"):
+        smoothed(CUBE, INPUTS, key=jax.random.split(KEY))
+    with pytest.raises(ValueError, match="noise has 2 entries, but the model has 1 inputs"):
+        smoothed(CUBE, INPUTS, key=KEY)
+    with pytest.raises(TypeError, match="method must be an attribution method"):
+        jv.smooth("gradient")  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""The score that a target chooses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxviz import targets
+
+OUTPUTS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (0, [0, 3]),
+        (np.int64(2), [2, 5]),
+        (np.array([2, 0]), [2, 3]),
+        (jnp.array(1), [1, 4]),
+        (lambda outputs: outputs.sum(1), [3, 12]),
+    ],
+)
+def test_select(target, expected):
+    np.testing.assert_array_equal(targets.select(jnp.asarray(OUTPUTS), target), expected)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_one_output_per_example(shape):
+    outputs = jnp.arange(2.0).reshape(shape)
+    np.testing.assert_array_equal(targets.select(outputs, None), [0, 1])
+
+
+def test_other_outputs_do_not_matter():
+    outputs = jnp.array([[1.0, jnp.nan], [jnp.inf, 2.0]])
+    np.testing.assert_array_equal(targets.select(outputs, jnp.array([0, 1])), [1, 2])
+    slope = jax.grad(lambda outputs: targets.select(outputs, jnp.array([0, 1])).sum())(outputs)
+    np.testing.assert_array_equal(slope, np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "target", "words"),
+    [
+        (
+            jnp.zeros((2, 3, 4)),
+            1,
+            r"asks for outputs of shape \(batch, n\), but they have shape \(2, 3, 4\); give a callable",
+        ),
+        (jnp.zeros(()), None, "the model's output is a scalar"),
+        ({"a": jnp.zeros(2)}, 0, "not one array; give a callable target"),
+        (jnp.zeros((2, 3)), np.zeros((2, 1), int), r"target has shape \(2, 1\)"),
+        (jnp.zeros(2), 0, r"but they have shape \(2,\)"),
+    ],
+)
+def test_errors(outputs, target, words):
+    with pytest.raises(ValueError, match=words):
+        targets.select(outputs, target)

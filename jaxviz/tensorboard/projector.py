@@ -164,7 +164,7 @@ def _replace(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)  # a temporary file is its owner's alone, TensorBoard may be another's
+            os.chmod(file.name, 0o644)  # a temporary file is its owner's alone, TensorBoard may be another's
         except BaseException:
             os.unlink(file.name)
             raise

@@ -167,8 +167,8 @@ class Writer:
     def hparams(
         self,
         values: Mapping[str, Any],
-        *,
         metrics: Mapping[str, Any] | Sequence[str] = (),
+        *,
         step: int | None = None,
         group: str = "",
     ) -> None:

@@ -124,7 +124,7 @@ def test_cells_name_what_is_missed(timing, report):
     missed = timing.Comparison("hooks", "w", "p", [1.1, 1.1], [1.0, 1.0], "overhead", 0.05).record()
     assert report.cells(missed)[4:] == ("+10.0 %", "+10.0 % to +10.0 %", "≤ +5.0 %", "NO")
     fast = timing.Comparison("article", "w", "p", [0.001], [2.0], bound=1000.0, work=(2e6, "FLOP")).record()
-    assert report.cells(fast)[1:5] == ("1.00 ms, 2.00 GFLOP/s", "p", "2.00 s, 1,000,000 FLOP/s", "2,000 x")
+    assert report.cells(fast)[1:5] == ("1.00 ms, 2.00 GFLOP/s", "p", "2.00 s, 1.00 MFLOP/s", "2,000 x")
 
 
 def test_readme_is_updated_between_its_marks_only(tmp_path, timing, report):

@@ -100,7 +100,13 @@ def _amount(record: Record, side: str) -> str:
     time = f"{rounded(seconds)} s" if seconds >= 1 else f"{rounded(1000 * seconds)} ms"
     text = time if unit == "per call" else f"{time} {unit}"
     if "rate_unit" in record:
-        rate, kind = record[f"{side}_rate"], record["rate_unit"]
-        text = f"{rounded(rate / 1e9)} G{kind}" if rate >= 1e9 else f"{rounded(rate)} {kind}"
-        text = f"{time}, {text}" if kind == "FLOP/s" else text
+        text = _rate(record[f"{side}_rate"], record["rate_unit"])
+        text = f"{time}, {text}" if record["rate_unit"] == "FLOP/s" else text
     return text
+
+
+def _rate(rate: float, unit: str) -> str:
+    for size, prefix in ((1e9, "G"), (1e6, "M")):
+        if unit == "FLOP/s" and rate >= size:
+            return f"{rounded(rate / size)} {prefix}{unit}"
+    return f"{rounded(rate)} {unit}"

@@ -23,9 +23,9 @@ def run(settings: Settings) -> Iterator[Comparison]:
     """Times the same events of all writers in turns, closing the file included."""
     for peer, folder in PEERS.items():
         with settings.worker(folder, "peers/summary_writer.py", peer) as worker:
-            for case, (full, unit) in CASES.items():
+            for case, (full, what) in CASES.items():
                 count = settings.amount(full)
-                yield _compare(case, peer, worker.ask, lambda c=case, n=count: written(c, n), count, unit, settings)
+                yield _compare(what, case, peer, worker.ask, count, settings)
             yield from _histograms(peer, worker.ask, settings)
 
 
@@ -103,17 +103,12 @@ def _histograms(peer: str, ask: Callable[..., float], settings: Settings) -> Ite
         "4 M floats of a numpy array, written": ("host", None),
     }
     for what, (name, must) in lines.items():
-        yield Comparison("writers", what, peer, times[name], times["peer"], bound=must, work=(VALUES, "values"))
+        yield Comparison("writers", what, peer, times[name], times["peer"], bound=must)
 
 
-def _compare(
-    case: str,
-    peer: str,
-    ask: Callable[..., float],
-    ours: Callable[[], float],
-    count: int,
-    unit: str,
-    settings: Settings,
-) -> Comparison:
-    times = interleave({"ours": ours, "peer": lambda: float(ask("time", case=case, count=count))}, settings.rounds(6))
-    return Comparison("writers", unit, peer, times["ours"], times["peer"], work=(count, unit))
+def _compare(what: str, case: str, peer: str, ask: Callable[..., float], count: int, settings: Settings) -> Comparison:
+    times = interleave(
+        {"ours": lambda: written(case, count), "peer": lambda: float(ask("time", case=case, count=count))},
+        settings.rounds(6),
+    )
+    return Comparison("writers", what, peer, times["ours"], times["peer"], work=(count, case))

@@ -1,0 +1,112 @@
+"""NaN and inf: where the first of them arose."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz.program import paths
+from jaxviz.train.state import State
+from jaxviz.train.step import Recipe, step_key
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or gradient was NaN or infinite, and training was stopped.
+
+    Attributes:
+        step: the number of updates done before the faulty one.
+        layer: the path of the first layer, in order of execution, whose activation was not finite; of the parameter whose
+            gradient was not finite, where the forward pass was ("Dense_0/kernel"); or "inputs", "targets", "loss".
+        reason: what was found there, in words.
+        state: the state before the faulty step, to go on from with other settings.
+        history: what was recorded until then.
+    """
+
+    def __init__(self, step: int, layer: str, reason: str, state: State, history: Any = None) -> None:
+        super().__init__(
+            f"fit: not finite at step {step}, first in {layer}: {reason}. The state before that step is in error.state"
+        )
+        self.step, self.layer, self.reason, self.state, self.history = step, layer, reason, state, history
+
+
+def find_fault(state: State, batch: Any, recipe: Recipe) -> tuple[str, str]:
+    """Does a step again, slowly, and looks for the first value that is not finite.
+
+    Args:
+        state: the state before the step.
+        batch: its `(inputs, targets)`, before augmentation.
+        recipe: the step's.
+
+    Returns:
+        Where it is (see `NonFiniteError.layer`), and what was found there.
+    """
+    network_key, augment_key = jax.random.split(step_key(state))
+    if bad := _first(jax.tree.map(jnp.asarray, batch[0])):
+        return "inputs", _told(*bad) + " in the data"
+    if recipe.augment is not None:
+        batch = recipe.augment.value(augment_key, tuple(batch))
+    inputs, targets = batch
+    if bad := _first(inputs):
+        return "inputs", _told(*bad) + " after augmentation"
+    if bad := _first(targets):
+        return "targets", _told(*bad)
+    for path, leaf in paths.flatten(state.params).items():
+        if not np.isfinite(leaf).all():
+            return path, f"{_told('the parameter', leaf)} before the step"
+    model = state.network.training_model(state.params, state.model_state, network_key)
+    for path, activation in model.capture(inputs).items():
+        if bad := _first(activation):
+            return path, _told("the activation", bad[1])
+    return _backward(state, inputs, targets, network_key, recipe)
+
+
+def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: Recipe) -> tuple[str, str]:
+    """Looks into the loss and the gradients, the forward pass being finite."""
+
+    def objective(params: Any) -> tuple[jax.Array, Any]:
+        outputs, _ = state.network.train(params, state.model_state, inputs, key)
+        values = recipe.loss.value(outputs, targets)
+        return jnp.mean(values), (values, outputs)
+
+    (_, (values, outputs)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    if bad := _first(values):
+        return "loss", f"{_told(*bad)}, while the network's outputs are finite{_labels(outputs, targets)}"
+    # Backpropagation comes from the end: the first to be hit is the layer that is executed last.
+    model = state.network.training_model(state.params, state.model_state, key)
+    order = {layer.path: number for number, layer in enumerate(model.layers(inputs))}
+    place = lambda path: max((number for layer, number in order.items() if path.startswith(f"{layer}/")), default=-1)  # noqa: E731
+    bad_grads = {path: leaf for path, leaf in paths.flatten(grads).items() if not np.isfinite(leaf).all()}
+    if not bad_grads:
+        return (
+            "loss",
+            "the fault does not show when the step is done again, operation by operation; it may be an overflow of rounding",
+        )
+    path = max(bad_grads, key=place)
+    return path, _told("the gradient", bad_grads[path]) + ", while the forward pass is finite"
+
+
+def _first(tree: Any) -> tuple[str, Any] | None:
+    """The first floating-point array of a pytree that is not finite, and its name."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.isfinite(leaf).all()):
+            return jax.tree_util.keystr(path).strip(".") or "the array", leaf
+    return None
+
+
+def _told(name: str, leaf: Any) -> str:
+    nan, inf = int(jnp.isnan(leaf).sum()), int(jnp.isinf(leaf).sum())
+    counts = " and ".join(f"{count} {kind}" for count, kind in ((nan, "NaN"), (inf, "inf")) if count)
+    return f"{name} has {counts} among its {jnp.size(leaf)} values"
+
+
+def _labels(outputs: Any, targets: Any) -> str:
+    if (
+        isinstance(outputs, jax.Array)
+        and jnp.issubdtype(targets.dtype, jnp.integer)
+        and targets.shape == outputs.shape[:-1]
+    ):
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= outputs.shape[-1]:
+            return f"; the labels reach from {low} to {high}, the {outputs.shape[-1]} classes from 0 to {outputs.shape[-1] - 1}"
+    return ""

@@ -107,13 +107,14 @@ class Smooth:
         """The smoothed attribution; see `smooth`."""
         name = f"smooth({getattr(self.method, '__name__', type(self.method).__name__)})"
         inputs, prepared = prepare(name, model, inputs, target)
+        key = check_key(name, key)
         chunks.check_chunk_size(name, chunk_size)
         leaves = jax.tree.leaves(inputs)
         levels = self.noise if isinstance(self.noise, tuple) else (self.noise,) * len(leaves)
         if len(levels) != len(leaves):
             raise ValueError(f"{name}: noise has {len(levels)} entries, but the model has {len(leaves)} inputs")
         accepted = _accepted(self.method)
-        noise = _Noise(check_key(name, key), [np.asarray(level, np.float32) for level in levels])
+        noise = _Noise(key, [np.asarray(level, np.float32) for level in levels])
         if "chunk_size" in accepted:
             one_by_one = True
             settings["chunk_size"] = chunk_size

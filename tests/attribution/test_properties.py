@@ -132,6 +132,7 @@ def test_a_batch_is_its_examples(row, model):
     )
 
 
+@pytest.mark.parametrize("model", ["nnx"], indirect=True)  # compiling each method again takes its time
 def test_jit_changes_nothing(row, model):
     jitted = jax.jit(lambda model, inputs, target: explain(row, model, inputs, target))
     assert close(jitted(model, INPUTS, TARGET), explain(row, model))
@@ -146,6 +147,7 @@ def test_completeness(row, model):
     assert np.abs(np.asarray(gap)).max() < 1e-2 * np.abs(np.asarray(scores)).max()
 
 
+@pytest.mark.parametrize("model", ["linen"], indirect=True)  # compiling each method again takes its time
 def test_chunks_change_nothing(row, model):
     if not row.chunked:
         pytest.skip("the method has no chunks")
@@ -166,6 +168,7 @@ def test_a_second_call_traces_nothing(row, model):
     assert before == TRACES
 
 
+@pytest.mark.parametrize("model", ["linen"], indirect=True)  # compiling each method again takes its time
 def test_the_same_key_gives_the_same_bits(row, model):
     if "key" not in row.settings:
         pytest.skip("the method draws nothing")
@@ -186,6 +189,7 @@ def first_and_second(outputs: jax.Array) -> jax.Array:
     return outputs[:, 0] - outputs[:, 1]
 
 
+@pytest.mark.parametrize("model", ["function"], indirect=True)  # compiling each method again takes its time
 def test_callable_target(row, model):
     if row.method is jv.grad_cam or "cam" in str(row.settings):
         pytest.skip("not linear in the score, for its ReLU")

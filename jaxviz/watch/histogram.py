@@ -87,17 +87,23 @@ class _Grid(NamedTuple):
 
     center: jax.Array
     width: jax.Array
+    scale: jax.Array
+    start: jax.Array
+
+    @staticmethod
+    def of(center: jax.Array, width: jax.Array, bins: int) -> "_Grid":
+        scale = 1 / width
+        # Rounding moves a position by less than a quarter of a bin, so a quarter lower it is in its bin or the one below.
+        return _Grid(center, width, scale, center * scale - (bins / 2 - 0.25))
 
     def edge(self, index: jax.Array, bins: int) -> jax.Array:
         return self.center + (index - bins / 2) * self.width
 
     def slot(self, values: jax.Array, bins: int) -> jax.Array:
         """The bin of each value; after the bins come the slots of NaN, +inf and -inf."""
-        scale = 1 / self.width
-        guess = jnp.clip(jnp.floor(values * scale - (self.center * scale - bins / 2)), 0, bins - 1)
-        # The guess may be off by one near an edge; comparing with the edges themselves settles it.
-        below, above = values < self.edge(guess, bins), values >= self.edge(guess + 1, bins)
-        index = jnp.clip(guess.astype(jnp.int32) - below.astype(jnp.int32) + above.astype(jnp.int32), 0, bins - 1)
+        guess = jnp.clip(jnp.floor(values * self.scale - self.start), 0, bins - 1)
+        above = values >= self.edge(guess + 1, bins)
+        index = jnp.minimum(guess.astype(jnp.int32) + above.astype(jnp.int32), bins - 1)
         other = jnp.where(jnp.isnan(values), bins, jnp.where(values > 0, bins + 1, bins + 2))
         return jnp.where(jnp.isfinite(values), index, other)
 
@@ -119,8 +125,8 @@ def _grid(low: jax.Array, high: jax.Array, bins: int) -> tuple[_Grid, jax.Array]
     bits = info.nmant - (bins - 1).bit_length()
     width = jax.lax.reduce_precision(half * (2 / bins * (1 + 2.0 ** (1 - bits))), info.nexp, bits - 1)
     inner = jnp.arange(1, bins, dtype=jnp.int32).astype(width.dtype)[None]
-    edges = _Grid(center[:, None], width[:, None]).edge(inner, bins)
-    return _Grid(center, width), jnp.concatenate([low[:, None], edges, high[:, None]], axis=1)
+    edges = _Grid.of(center[:, None], width[:, None], bins).edge(inner, bins)
+    return _Grid.of(center, width, bins), jnp.concatenate([low[:, None], edges, high[:, None]], axis=1)
 
 
 def _count(tensors: Sequence[jax.Array], low: jax.Array, high: jax.Array, bins: int) -> Histogram:
@@ -138,12 +144,15 @@ def _scatter(grid: _Grid, tensors: Sequence[jax.Array], bins: int) -> jax.Array:
     """Counts per tensor and slot, for CPU: one increment per value."""
     stride = bins + 4  # the last slot of each tensor is for padding
 
-    def step(counts: Any, first: jax.Array, values: jax.Array, valid: jax.Array, owners: jax.Array) -> Any:
-        of_row = _Grid(grid.center[owners][:, None], grid.width[owners][:, None])
-        slot = jnp.where(valid, of_row.slot(values, bins), bins + 3) + (owners * stride)[:, None]
+    def step(
+        counts: Any, index: jax.Array, values: jax.Array, valid: jax.Array, offset: Any, *of_row: jax.Array
+    ) -> Any:
+        slot = jnp.where(valid, _Grid(*of_row).slot(values, bins), bins + 3) + offset
         return counts.at[slot].add(1, mode="promise_in_bounds")
 
-    counts = fold(as_rows(tensors), step, jnp.zeros(len(tensors) * stride, jnp.int32))
+    rows = as_rows(tensors)
+    columns = (column[rows.owners] for column in grid)
+    counts = fold(rows, step, jnp.zeros(len(tensors) * stride, jnp.int32), jnp.asarray(rows.owners * stride), *columns)
     return counts.reshape(-1, stride)[:, :-1]
 
 
@@ -152,7 +161,7 @@ def _compare(grid: _Grid, tensors: Sequence[jax.Array], bins: int) -> jax.Array:
 
     def one(index: int, values: jax.Array) -> jax.Array:
         slots = jnp.arange(bins + 3, dtype=jnp.int32).reshape((-1,) + (1,) * values.ndim)
-        found = _Grid(grid.center[index], grid.width[index]).slot(values, bins)
+        found = _Grid(*(column[index] for column in grid)).slot(values, bins)
         return (found[None] == slots).sum(axis=tuple(range(1, values.ndim + 1)), dtype=jnp.int32)
 
     return jnp.stack([one(index, values) for index, values in enumerate(tensors)])

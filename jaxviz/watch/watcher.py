@@ -206,9 +206,10 @@ class Watcher:
                 arrays = tuple(array[report.index] for array in arrays)
             count, values = report.packed.unpack(arrays)
             if int(count) - 1 != report.step:
+                other = f"step {int(count) - 1}" if count else "a step that is not due"
                 raise ValueError(
-                    f"Watcher.record: step is {report.step}, but what is recorded was measured at "
-                    f"{f'step {int(count) - 1}' if count else 'a step that is not due'}; record must be given the step that StepView was given"
+                    f"Watcher.record: step is {report.step}, but what is recorded was measured at {other}; "
+                    "record must be given the step that the StepView was given"
                 )
             for name, value in values.items():
                 self._unseen.discard(name)

@@ -5,7 +5,7 @@ import pytest
 
 from jaxviz.watch import histogram, statistics
 from jaxviz.watch.histogram import _compare, _grid, describe
-from jaxviz.watch.rows import TILE, WIDTH
+from jaxviz.watch.rows import WIDTH
 from jaxviz.watch.statistics import _whole
 
 RNG = np.random.default_rng(0)
@@ -14,8 +14,8 @@ TENSORS = {
     "zeros": np.zeros(70, np.float32),
     "constant": np.full((300, 300), 3.3, np.float32),
     "normal": RNG.normal(size=(13, 41, 7)).astype(np.float32),
-    "rows": RNG.normal(size=(TILE * 3, WIDTH)).astype(np.float32),
-    "ragged": RNG.normal(size=100_003).astype(np.float32),
+    "rows": RNG.normal(size=(3, WIDTH)).astype(np.float32),
+    "ragged": RNG.normal(size=WIDTH * 6 + 3).astype(np.float32),
     "on edges": RNG.integers(0, 64, 10_000).astype(np.float32),
     "far from zero": (1000 + 1e-3 * RNG.normal(size=50_000)).astype(np.float32),
     "tiny": (1e-30 * RNG.normal(size=1000)).astype(np.float32),

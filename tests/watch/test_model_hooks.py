@@ -1,0 +1,120 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz as jv
+from jaxviz import watch
+from jaxviz.watch.activations import BOUNDS
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(size=(5, 8, 8, 1)).astype(np.float32)
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Conv(4, (3, 3), name="conv")(x))
+        x = nn.tanh(nn.Dense(6, name="dense")(x.reshape(x.shape[0], -1)))
+        return nn.Dense(3, name="head")(jv.tag(x, "tanh_0"))
+
+
+VARIABLES = Net().init(jax.random.key(0), IMAGES)
+VARIABLES["params"]["conv"]["bias"] = jnp.array([0.0, -100.0, 0.0, 0.0])  # channel 1 never fires
+VARIABLES["params"]["dense"]["bias"] = jnp.array([50.0, 0, 0, 0, 0, 0])  # unit 0 is stuck at 1
+MODEL = jv.Model.from_linen(Net(), VARIABLES)
+
+
+def logged(tmp_path, hooks, model=MODEL, inside=False):
+    """What the real writer has after the hooks ran on the model."""
+    with jv.tensorboard.Writer(tmp_path) as writer, watch.Watcher(writer, hooks) as watcher:
+        if inside:
+            measure = jax.jit(lambda step, model: watcher.measure(watch.StepView(step, model=model)))
+            watcher.record(0, measure(0, model))
+        else:
+            watcher.probe(0, model)
+    return jv.tensorboard.read(tmp_path)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_activations(tmp_path, inside):
+    bounds = {"conv": (0, None), **BOUNDS}
+    log = logged(tmp_path, [watch.activations(IMAGES, layers=("conv", "tanh*"), bounds=bounds)], inside=inside)
+    values = MODEL.capture(IMAGES)
+    tanh = np.asarray(values["tanh_0"])
+    scalars = {tag: float(log[tag].values[0]) for tag in log["."] if log[tag].kind == "scalar"}
+    fires = (np.asarray(values["conv"]) > 0).any(axis=(0, 1, 2))
+    assert not fires[1]
+    assert fires.any()
+    assert scalars["activations_dead/conv"] == 1 - fires.mean()
+    np.testing.assert_allclose(scalars["activations_dead/tanh_0"], 1 / 6, rtol=1e-6)
+    np.testing.assert_allclose(scalars["activations_saturated/tanh_0"], (np.abs(tanh) > 0.99).mean(), rtol=1e-6)
+    assert "activations_saturated/conv" not in scalars
+    np.testing.assert_allclose(scalars["activations_mean/conv"], np.asarray(values["conv"]).mean(), rtol=1e-5)
+    assert log["activations/conv"].values[0][:, 2].sum() == values["conv"].size
+
+
+def test_saliency_and_input_gradients(tmp_path):
+    targets = np.array([0, 1, 2, 0, 1])
+    hooks = [
+        watch.saliency(IMAGES[:2], targets=targets[:2]),
+        watch.saliency(IMAGES[:2], method=jv.gradient, name="gradient"),
+        watch.input_gradients(IMAGES, targets=targets),
+        watch.input_gradients(IMAGES, loss=lambda outputs: (outputs**2).sum(axis=1), name="loss_gradients"),
+    ]
+    log = logged(tmp_path, hooks)
+    gradient = np.asarray(jv.gradient(MODEL, IMAGES, target=targets)).reshape(5, -1)
+    norms = np.linalg.norm(gradient, axis=1)
+    scalars = {tag: float(log[tag].values[0]) for tag in log["."] if log[tag].kind == "scalar"}
+    np.testing.assert_allclose(scalars["input_gradients/mean"], norms.mean(), rtol=1e-5)
+    np.testing.assert_allclose(scalars["input_gradients/max"], norms.max(), rtol=1e-5)
+    slopes = jax.grad(lambda x: (Net().apply(VARIABLES, x) ** 2).sum())(IMAGES).reshape(5, -1)
+    np.testing.assert_allclose(scalars["loss_gradients/max"], np.linalg.norm(slopes, axis=1).max(), rtol=1e-5)
+    pictures = log["saliency"].values[0]
+    expected = [jv.figures.overlay_rgb(IMAGES[i], np.abs(gradient[i]).reshape(8, 8), sign="absolute") for i in range(2)]
+    np.testing.assert_array_equal(np.stack(list(pictures)), np.stack(expected))
+    assert log["gradient"].kind == "image"
+
+
+def test_probe_traces_once_per_set_of_hooks():
+    traces = []
+
+    def method(model, inputs, *, target):
+        traces.append(1)
+        return jv.saliency(model, inputs, target=target)
+
+    class Silent:
+        def image(self, tag, image, step):
+            steps.append(step)
+
+        def flush(self):
+            pass
+
+    steps = []
+    with watch.Watcher(Silent(), [watch.saliency(IMAGES, every=4, method=method)]) as watcher:
+        for step in range(0, 12, 3):  # three steps per dispatch
+            assert watcher.due(step, steps=3) == (step != 9)
+            watcher.probe(step, MODEL.with_params(jax.tree.map(lambda a: a + step, VARIABLES)), steps=3)
+    assert steps == [0, 3, 6]  # at the dispatches that contain steps 0, 4, 8
+    assert len(traces) == 1
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"watch\.saliency: images must be \(batch, height, width, 1 or 3\), got shape \(8, 8, 1\)"):
+        watch.saliency(IMAGES[0])
+    with pytest.raises(ValueError, match="give targets or loss, not both"):
+        watch.input_gradients(IMAGES, targets=1, loss=jnp.sum)
+    with pytest.raises(ValueError, match=r"bounds must be \(low, high\) with low < high"):
+        watch.activations(IMAGES, bounds={"**": (1, 0)})
+    with pytest.warns(UserWarning, match="nothing was measured by saliency"), watch.Watcher(_Flush(), [watch.saliency(IMAGES)]):
+        pass
+    with pytest.raises(TypeError, match=r"Watcher\.probe: model must be a jaxviz\.Model, got dict"):
+        watch.Watcher(_Flush(), [watch.saliency(IMAGES)]).probe(0, VARIABLES)
+    with pytest.raises(ValueError, match=r"'nothing' not found; .*conv"):
+        watch.Watcher(_Flush(), [watch.activations(IMAGES, layers="nothing")]).probe(0, MODEL)
+
+
+class _Flush:
+    def flush(self):
+        pass

@@ -18,7 +18,7 @@ PROGRAMS = {
 def run(settings: Settings) -> Iterator[Comparison]:
     """Compares interpreters that import jaxviz with one that does not."""
     calls = {"base": lambda: _seconds(BASE), **{n: lambda p=p: _seconds(p) for n, p in PROGRAMS.items()}}
-    seconds = interleave(calls, settings.rounds(15))
+    seconds = interleave(calls, settings.rounds(12))
     for name in PROGRAMS:
         bound = ADDED if name == "import jaxviz beside them" else None
         yield Comparison("imports", name, BASE, seconds[name], seconds["base"], figure="difference", bound=bound)

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.training.train_state import TrainState
@@ -46,22 +47,24 @@ def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, jax
 
 
 class HandWritten:
-    """The loop by hand: a permutation for each epoch, a jitted step for each batch, the epoch's means fetched at its end."""
+    """The loop by hand: a permutation for each epoch, a jitted step for each batch, the epoch's means fetched at its end.
 
-    def __init__(self, examples: Data) -> None:
+    Args:
+        examples: images and labels.
+        params: the first parameters; copied, as the step uses them up.
+        batch_stats: the first running statistics.
+    """
+
+    def __init__(self, examples: Data, params: Any, batch_stats: Any) -> None:
         self.images, self.labels = examples
-        variables = MODULE.init(jax.random.key(0), self.images[:1])
-        self.state = State.create(
-            apply_fn=MODULE.apply,
-            params=variables["params"],
-            tx=OPTIMIZER,
-            batch_stats=variables.get("batch_stats", {}),
-        )
+        params, batch_stats = jax.tree.map(jnp.copy, (params, batch_stats))
+        self.state = State.create(apply_fn=MODULE.apply, params=params, tx=OPTIMIZER, batch_stats=batch_stats)
         self.order = np.random.default_rng(0)
 
-    def epoch(self) -> tuple[float, float]:
+    def epoch(self, *, shuffle: bool = True) -> tuple[float, float]:
         """Trains one epoch; returns its mean loss and accuracy."""
-        permutation = self.order.permutation(len(self.labels))
+        count = len(self.labels)
+        permutation = self.order.permutation(count) if shuffle else np.arange(count)
         losses, accuracies = [], []
         for chosen in permutation.reshape(-1, BATCH_SIZE):
             self.state, loss, accuracy = step(self.state, self.images[chosen], self.labels[chosen])

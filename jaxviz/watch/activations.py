@@ -39,8 +39,8 @@ def activations(
     """Histograms and statistics of layers' activations on a probe batch, with the shares of dead units and saturated values.
 
     A unit is an entry of the last axis (a channel, a feature). It is *dead* where its activation, clipped to the layer's bounds,
-    is the same at every example and position of the probe: a ReLU that never fires, a sigmoid stuck at 1. For a layer without known
-    bounds that is a unit that never changes; give the bounds `(0, None)` to a layer that a functional ReLU follows.
+    is the same at every example and position of the probe: a ReLU that never fires, a sigmoid stuck at 1. For a layer without
+    known bounds that is a unit that never changes; give the bounds `(0, None)` to a layer that a functional ReLU follows.
     A value is *saturated* within 0.01 of a bound of a layer bounded on both sides. Not-a-number compares unequal: such a
     unit is neither.
 
@@ -52,7 +52,10 @@ def activations(
         every: measured at the steps that this divides.
         bounds: pattern -> (low, high) of the activation function, either None; the first that fits a layer holds. By default
             layers named relu..., tanh..., sigmoid... have theirs.
-        statistics, histograms, bins, name: as for `weights`.
+        statistics: as for `weights`.
+        histograms: as for `weights`.
+        bins: as for `weights`.
+        name: as for `weights`.
 
     Raises:
         ValueError: if a setting is out of its range; when measured, if a layer is not found.

@@ -1,7 +1,7 @@
 """Hooks that explain the model while it trains: saliency of chosen images, and norms of the input gradient."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,9 +30,10 @@ def saliency(
     The colors of each overlay have a scale of their own: compare where, not how much.
 
     Args:
-        images: float or uint8 `(batch, height, width, channels)`; a few. Integer images are given to the model as float32 in [0, 1].
-        targets: what is explained: an int, an int array `(batch,)`, or a callable `outputs -> (batch,)`; None for the class that the model
-            answers at the time.
+        images: float or uint8 `(batch, height, width, channels)`; a few. The model gets
+            uint8 images as float32 in [0, 1].
+        targets: what is explained: an int, an int array `(batch,)`, or a callable `outputs -> (batch,)`; None for the class
+            that the model answers at the time.
         every: measured at the steps that this divides.
         method: `method(model, inputs, target=...) -> attribution` of the shape of inputs, such as `jaxviz.integrated_gradients`.
         name: of the hook, and the tag.
@@ -58,7 +59,7 @@ def saliency(
     def write(writer: Any, step: int, values: Any) -> None:
         from jaxviz.figures import overlay_rgb  # a ring above: matplotlib stays out of what is only measured
 
-        sign = "all" if values.min() < 0 else "absolute"
+        sign: Literal["all", "absolute"] = "all" if values.min() < 0 else "absolute"
         writer.image(name, np.stack([overlay_rgb(*pair, sign=sign) for pair in zip(images, values, strict=True)]), step)
 
     return Hook(name, measure, write, every, probe=True)

@@ -75,7 +75,12 @@ def updates(
     learning rate does not suit the tensor. Where the weights are all 0 it is not written.
 
     Args:
-        every, layers, statistics, histograms, bins, name: as for `weights`.
+        every: as for `weights`.
+        layers: as for `weights`.
+        statistics: as for `weights`.
+        histograms: as for `weights`.
+        bins: as for `weights`.
+        name: as for `weights`.
         ratio: whether to write the ratio; needs `StepView.params` too.
     """
     plain = _parameters(name, "updates", every, layers, statistics, histograms, bins)

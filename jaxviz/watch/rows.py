@@ -1,8 +1,8 @@
 """Tensors of all sizes as the rows of one matrix, so that one small program measures them all.
 
-On CPU, XLA compiles each reduction of each tensor on its own, and makes a temporary array of what two reductions share, whose fresh
-memory pages cost more than the arithmetic. Here the tensors are cut into rows of one width, each row belonging to one tensor,
-and taken a row at a time, which stays in the cache: compilation no longer grows with the number of tensors, and nothing
+On CPU, XLA compiles each reduction of each tensor on its own, and makes a temporary array of what two reductions share, whose
+fresh memory pages cost more than the arithmetic. Here the tensors are cut into rows of one width, each row belonging to one
+tensor, and taken a row at a time, which stays in the cache: compilation no longer grows with the number of tensors, and nothing
 large is made. Accelerators fuse reductions by themselves, and there each tensor is taken whole, in its own shape, so that
 sharded tensors stay where they are.
 """

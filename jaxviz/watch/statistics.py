@@ -180,7 +180,7 @@ def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
         else _Moments((), (), (), (), (), real, real)
     )
     of_row = fold(rows, step, start)
-    gather = {"segment_ids": jnp.asarray(rows.owners), "num_segments": len(tensors)}
+    gather: dict[str, Any] = {"segment_ids": jnp.asarray(rows.owners), "num_segments": len(tensors)}
     low, high = jax.ops.segment_min(of_row.low, **gather), jax.ops.segment_max(of_row.high, **gather)
     if not sums:
         return _Moments((), (), (), (), (), low, high)

@@ -21,7 +21,7 @@ _WAITING = 8  # reports; more than these are not kept on the device, the oldest 
 class _Report(NamedTuple):
     step: int
     packed: Packed
-    index: int | None  # among the steps of one dispatch
+    part: int | None  # among the steps of one dispatch
 
 
 class Watcher:
@@ -75,7 +75,8 @@ class Watcher:
     def measure(self, view: StepView) -> dict[str, Packed]:
         """Measures what is due at the view's step. Pure: for use inside the user's jitted step.
 
-        Each hook is computed under `jax.lax.cond`, only at the steps that its `every` divides; at other steps its result is zeros.
+        Each hook is computed under `jax.lax.cond`, only at the steps that its `every` divides; at other
+        steps its result is zeros.
 
         Args:
             view: the step's values. Hooks on the model are left out where it has no `model`; they are for `probe`.
@@ -202,8 +203,8 @@ class Watcher:
     def _write(self, report: _Report) -> None:
         try:
             arrays = tuple(np.asarray(array) for array in report.packed.arrays)
-            if report.index is not None:
-                arrays = tuple(array[report.index] for array in arrays)
+            if report.part is not None:
+                arrays = tuple(array[report.part] for array in arrays)
             count, values = report.packed.unpack(arrays)
             if int(count) - 1 != report.step:
                 other = f"step {int(count) - 1}" if count else "a step that is not due"

@@ -1,3 +1,5 @@
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ class Net(nn.Module):
         return nn.Dense(3, name="head")(jv.tag(x, "tanh_0"))
 
 
-VARIABLES = Net().init(jax.random.key(0), IMAGES)
+VARIABLES: Any = Net().init(jax.random.key(0), IMAGES)
 VARIABLES["params"]["conv"]["bias"] = jnp.array([0.0, -100.0, 0.0, 0.0])  # channel 1 never fires
 VARIABLES["params"]["dense"]["bias"] = jnp.array([50.0, 0, 0, 0, 0, 0])  # unit 0 is stuck at 1
 MODEL = jv.Model.from_linen(Net(), VARIABLES)
@@ -44,7 +46,7 @@ def test_activations(tmp_path, inside):
     values = MODEL.capture(IMAGES)
     tanh = np.asarray(values["tanh_0"])
     scalars = {tag: float(log[tag].values[0]) for tag in log["."] if log[tag].kind == "scalar"}
-    fires = (np.asarray(values["conv"]) > 0).any(axis=(0, 1, 2))
+    fires: Any = (np.asarray(values["conv"]) > 0).any(axis=(0, 1, 2))
     assert not fires[1]
     assert fires.any()
     assert scalars["activations_dead/conv"] == 1 - fires.mean()
@@ -69,7 +71,7 @@ def test_saliency_and_input_gradients(tmp_path):
     scalars = {tag: float(log[tag].values[0]) for tag in log["."] if log[tag].kind == "scalar"}
     np.testing.assert_allclose(scalars["input_gradients/mean"], norms.mean(), rtol=1e-5)
     np.testing.assert_allclose(scalars["input_gradients/max"], norms.max(), rtol=1e-5)
-    slopes = jax.grad(lambda x: (Net().apply(VARIABLES, x) ** 2).sum())(IMAGES).reshape(5, -1)
+    slopes = jax.grad(lambda x: jnp.square(MODEL(x)).sum())(IMAGES).reshape(5, -1)
     np.testing.assert_allclose(scalars["loss_gradients/max"], np.linalg.norm(slopes, axis=1).max(), rtol=1e-5)
     pictures = log["saliency"].values[0]
     expected = [jv.figures.overlay_rgb(IMAGES[i], np.abs(gradient[i]).reshape(8, 8), sign="absolute") for i in range(2)]
@@ -91,23 +93,28 @@ def test_probe_traces_once_per_set_of_hooks():
         def flush(self):
             pass
 
-    steps = []
+    steps: list[int] = []
     with watch.Watcher(Silent(), [watch.saliency(IMAGES, every=4, method=method)]) as watcher:
         for step in range(0, 12, 3):  # three steps per dispatch
             assert watcher.due(step, steps=3) == (step != 9)
-            watcher.probe(step, MODEL.with_params(jax.tree.map(lambda a: a + step, VARIABLES)), steps=3)
+            watcher.probe(step, MODEL.with_params(jax.tree.map(lambda a, step=step: a + step, VARIABLES)), steps=3)
     assert steps == [0, 3, 6]  # at the dispatches that contain steps 0, 4, 8
     assert len(traces) == 1
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"watch\.saliency: images must be \(batch, height, width, 1 or 3\), got shape \(8, 8, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"watch\.saliency: images must be \(batch, height, width, 1 or 3\), got shape \(8, 8, 1\)"
+    ):
         watch.saliency(IMAGES[0])
     with pytest.raises(ValueError, match="give targets or loss, not both"):
         watch.input_gradients(IMAGES, targets=1, loss=jnp.sum)
     with pytest.raises(ValueError, match=r"bounds must be \(low, high\) with low < high"):
         watch.activations(IMAGES, bounds={"**": (1, 0)})
-    with pytest.warns(UserWarning, match="nothing was measured by saliency"), watch.Watcher(_Flush(), [watch.saliency(IMAGES)]):
+    with (
+        pytest.warns(UserWarning, match="nothing was measured by saliency"),
+        watch.Watcher(_Flush(), [watch.saliency(IMAGES)]),
+    ):
         pass
     with pytest.raises(TypeError, match=r"Watcher\.probe: model must be a jaxviz\.Model, got dict"):
         watch.Watcher(_Flush(), [watch.saliency(IMAGES)]).probe(0, VARIABLES)

@@ -71,7 +71,7 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
 
     (_, (values, outputs)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     if bad := _first(values):
-        return "loss", f"{_told(*bad)}, while the network's outputs are finite{_labels(outputs, targets)}"
+        return "loss", f"{_told('the loss', bad[1])}, while the network's outputs are finite{_labels(outputs, targets)}"
     # Backpropagation comes from the end: the first to be hit is the layer that is executed last.
     model = state.network.training_model(state.params, state.model_state, key)
     order = {layer.path: number for number, layer in enumerate(model.layers(inputs))}
@@ -80,7 +80,7 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
     if not bad_grads:
         return (
             "loss",
-            "the fault does not show when the step is done again, operation by operation; it may be an overflow of rounding",
+            "the fault does not show when the step is done again, operation by operation; it is at the edge of what the dtype can hold",
         )
     path = max(bad_grads, key=place)
     return path, _told("the gradient", bad_grads[path]) + ", while the forward pass is finite"
@@ -90,7 +90,7 @@ def _first(tree: Any) -> tuple[str, Any] | None:
     """The first floating-point array of a pytree that is not finite, and its name."""
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.isfinite(leaf).all()):
-            return jax.tree_util.keystr(path).strip(".") or "the array", leaf
+            return jax.tree_util.keystr(path) or "the array", leaf
     return None
 
 

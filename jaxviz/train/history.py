@@ -70,7 +70,8 @@ class Recorder:
         self.epochs: list[dict[str, float]] = []
         self._epoch_step: list[int] = []
         self._seconds: list[float] = []
-        self._sums, self._examples, self._begin, self._logged = np.zeros(0), 0, time.perf_counter(), -1
+        self._sums: list[float] = []
+        self._examples, self._begin, self._logged = 0, time.perf_counter(), -1
 
     def add(self, rows: Sequence[Row], report: StepReport) -> None:
         """Takes the report of a dispatch, and reads those that are due."""
@@ -87,21 +88,21 @@ class Recorder:
     def _read(self, rows: Sequence[Row], report: StepReport) -> None:
         values = np.asarray(report.values).reshape(-1, len(report.names) + 1)[: len(rows)]
         if not self.names:
-            self.names, self._sums = report.names, np.zeros(self._averaged(report.names))
+            self.names, self._sums = report.names, [0.0] * self._averaged(report.names)
         if not self._blocks and not self.epochs:
             self._first = rows[0].step
         finite = values[:, -1] > 0
         count = len(rows) if finite.all() else int(finite.argmin()) + 1
         self._blocks.append(values[:count, :-1])
-        averaged = len(self._sums)
-        for row, step_values in zip(rows[:count], values.astype(float), strict=False):
-            self._sums += step_values[:averaged] * row.size
+        whole = count == len(rows) and bool(finite[-1])
+        for row, step_values in zip(rows[:count], values.tolist(), strict=False):
+            self._sums = [total + value * row.size for total, value in zip(self._sums, step_values, strict=False)]
             self._examples += row.size
             if self._writer is not None and row.step % self._log_every == 0:
-                self._log("train", dict(zip(self.names, step_values.tolist(), strict=False)), row.step)
-            if row.last and not self._held and finite.all():
+                self._log("train", dict(zip(self.names, step_values, strict=False)), row.step)
+            if row.last and not self._held and whole:
                 self.finish_epoch(row, {})
-        if count < len(rows) or not finite[-1]:
+        if not whole:
             self._pending.clear()
             raise Fault(rows[count - 1])
         if not rows[-1].last or self._held:
@@ -111,8 +112,8 @@ class Recorder:
         return sum(name not in _NOT_AVERAGED for name in names)
 
     def _means(self) -> dict[str, float]:
-        means = self._sums / max(self._examples, 1)
-        return dict(zip(self.names, means.tolist(), strict=False))
+        means = [total / max(self._examples, 1) for total in self._sums]
+        return dict(zip(self.names, means, strict=False))
 
     def finish_epoch(self, row: Row, validation: Mapping[str, float]) -> None:
         """Ends the epoch of a row."""
@@ -122,7 +123,7 @@ class Recorder:
         self.epochs.append(values)
         self._epoch_step.append(row.step + 1)
         self._seconds.append(seconds)
-        self._sums, self._examples, self._begin = np.zeros_like(self._sums), 0, now
+        self._sums, self._examples, self._begin = [0.0] * len(self._sums), 0, now
         if self._writer is not None and (row.step // self._log_every > self._logged // self._log_every or validation):
             # Logged at its last step, so that a run resumed at the step after it supersedes none of it.
             self._log("epoch", {**values, "seconds": seconds}, row.step)
@@ -155,7 +156,7 @@ class Recorder:
             "epochs": self.epochs,
             "epoch_step": self._epoch_step,
             "seconds": self._seconds,
-            "sums": self._sums.tolist(),
+            "sums": self._sums,
             "examples": self._examples,
             "elapsed": time.perf_counter() - self._begin,
             "logged": self._logged,
@@ -170,7 +171,7 @@ class Recorder:
             list(record["epoch_step"]),
             list(record["seconds"]),
         )
-        self._sums, self._examples = np.array(record["sums"]), record["examples"]
+        self._sums, self._examples = list(record["sums"]), record["examples"]
         self._begin, self._logged = time.perf_counter() - record["elapsed"], record["logged"]
 
 

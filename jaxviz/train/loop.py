@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -61,8 +62,8 @@ def fit(
 ) -> tuple[State, History]:
     """Trains a network.
 
-    The same arguments give the same bits on the same machine. A second call with data of the same shapes compiles nothing, provided
-    that module, optimizer, loss, metrics, augment and hooks are the same objects (or names).
+    The same arguments give the same bits on the same machine. A second call with data of the same shapes compiles nothing,
+    provided that module, optimizer, loss, metrics, augment and hooks are the same objects (or names).
 
     Args:
         state: made by `create_state`, or returned by an earlier call, to be trained further. It is copied, not used up.
@@ -161,7 +162,7 @@ def fit(
         try:
             run.train(watcher, most, validation_data, measured, early_stopping, checkpoints, checkpoint_every)
         except Fault as fault:
-            row, before = fault.row, replace(run.state, step=np.int32(fault.row.step), finite=np.bool_(True))
+            row, before = fault.row, run.before(fault.row.step)
             layer, reason = find_fault(before, source.batch(row.payload), recipe)
             note = f"stopped: not finite at step {row.step}, first in {layer}"
             raise NonFiniteError(row.step, layer, reason, copied(before), run.history()) from None
@@ -270,6 +271,10 @@ class Run:
         best = None if math.isnan(self.patience.best) else self.patience.epoch
         return self.recorder.history(best_epoch=best, stopped=self.stopped)
 
+    def before(self, step: int) -> State:
+        """The state before a step that was not finite: it has stood still since, but for the number of the step."""
+        return replace(self.state, step=jnp.asarray(step, jnp.int32), finite=jnp.asarray(True))
+
     def interrupted(self, interrupt: KeyboardInterrupt, checkpoints: Checkpoints | None) -> None:
         """Saves what there is, and hangs it on the error."""
         if any(leaf.is_deleted() for leaf in jax.tree.leaves(self.state)):
@@ -376,7 +381,8 @@ def _check(
         if (count is None and name == "checkpoint_every") or (name == "steps_per_dispatch" and count == "auto"):
             continue
         if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(f"fit: {name} must be an int{' or auto' * (name == 'steps_per_dispatch')}, got {count!r}")
+            also = " or 'auto'" if name == "steps_per_dispatch" else ""
+            raise TypeError(f"fit: {name} must be an int{also}, got {count!r}")
         if count < 1:
             raise ValueError(f"fit: {name} must be at least 1, got {count}")
     if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):

@@ -85,7 +85,8 @@ class NnxNetwork:
 
     def train(self, params: Any, model_state: Any, inputs: Any, key: jax.Array) -> tuple[Any, Any]:
         """Outputs and new model state in training mode; random keys come from the module's own streams."""
-        module = nnx.merge(self.module, params, model_state)
+        # Variables made anew: NNX lets a variable be changed only within the transformation that made it.
+        module = nnx.merge(self.module, *jax.tree.map(lambda leaf: leaf, (params, model_state)))
         outputs = module(*_positional(inputs))
         return outputs, nnx.split(module, nnx.Param, ...)[2]
 

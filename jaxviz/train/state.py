@@ -1,6 +1,8 @@
 """The state of a training run: everything that the next step depends on."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +12,6 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from jaxviz.adapters import Static
 from jaxviz.model import Model
 from jaxviz.train.network import LinenNetwork, Network, NnxNetwork
 
@@ -121,8 +122,9 @@ def assemble(
 ) -> State:
     """The state of given parameters before the first step."""
     key = jax.random.fold_in(key, 0x7261_696E)  # another key than the one that drew the parameters
-    state = State(jnp.int32(0), params, model_state, optimizer.init(params), key, jnp.bool_(True), network, optimizer)
-    return strong(state)
+    with lenient():
+        opt_state = optimizer.init(params)
+    return strong(State(jnp.int32(0), params, model_state, opt_state, key, jnp.bool_(True), network, optimizer))
 
 
 def strong(state: Any) -> Any:
@@ -140,6 +142,13 @@ def strong(state: Any) -> Any:
 def copied(state: Any) -> Any:
     """A copy in memory of its own: steps write over the state that they are given."""
     return jax.tree.map(jnp.copy, strong(state))
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """JAX's default rules of promotion, which optax relies on, where the user has set stricter ones."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def check_key(function: str, key: Any) -> None:

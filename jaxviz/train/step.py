@@ -13,7 +13,7 @@ from jaxviz.adapters import Static
 from jaxviz.train import losses, metrics
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics
-from jaxviz.train.state import State
+from jaxviz.train.state import State, lenient
 from jaxviz.watch import Hook, StepView, Watcher
 
 Augmentation = Callable[[jax.Array, Any], Any]
@@ -133,7 +133,9 @@ def update(state: State, batch: Any, recipe: Recipe) -> tuple[State, StepReport]
 
     (loss, (outputs, model_state)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     optimizer = optax.with_extra_args_support(state.optimizer)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
+    with lenient():
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=loss)
+        rate = learning_rate(state)
     norm = _norm(grads)
     finite = state.finite
     if recipe.check_finite:
@@ -149,7 +151,7 @@ def update(state: State, batch: Any, recipe: Recipe) -> tuple[State, StepReport]
         **{name: losses.mean(metric, outputs, targets) for name, metric in recipe.metrics},
         "gradient_norm": norm,
     }
-    if (rate := learning_rate(state)) is not None:
+    if rate is not None:
         values["learning_rate"] = rate
     measured: dict[str, Any] = {}
     if recipe.hooks:

@@ -18,8 +18,6 @@ from jaxviz.train.source import Arrays
 from jaxviz.train.state import State, initialize
 from jaxviz.train.step import Augmentation, Recipe, make_recipe, take, update
 
-Optimizer = optax.GradientTransformation | Callable[..., optax.GradientTransformation]
-
 
 @dataclass(frozen=True)
 class Sweep:
@@ -60,7 +58,7 @@ def sweep(
     data: Any,
     *,
     loss: str | Loss,
-    optimizer: Optimizer,
+    optimizer: optax.GradientTransformation | Callable[..., optax.GradientTransformation],
     keys: jax.Array,
     steps: int,
     metrics: Metrics = (),

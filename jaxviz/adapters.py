@@ -19,7 +19,7 @@ from flax import nnx
 from jaxviz.program import INPUT, OUTPUT, mark, paths
 
 # How a module is told that it is not being trained, by the names of the argument in use.
-_EVALUATION = {
+EVALUATION = {
     "train": False,
     "training": False,
     "is_training": False,
@@ -249,4 +249,4 @@ def _evaluation(call: Callable[..., Any], keywords: Mapping[str, Any]) -> dict[s
         names = inspect.signature(call).parameters
     except (TypeError, ValueError):
         names = {}
-    return {**{name: value for name, value in _EVALUATION.items() if name in names}, **keywords}
+    return {**{name: value for name, value in EVALUATION.items() if name in names}, **keywords}

@@ -17,7 +17,8 @@ from jaxviz.tensorboard import Writer
 LOSS, METRICS = "softmax_cross_entropy", ("accuracy",)
 MODULE = models.CNN(classes=10, channels=(16, 32, 64), pooling="stride", batch_norm=True)
 EPOCHS, BATCH_SIZE, RATE, WEIGHT_DECAY, SHIFT = 10, 64, 0.008, 0.01, 2
-LAST_MAP = "relu_2"  # the last feature map before the head: for Grad-CAM, and for the projector
+LAST_MAP = "relu_2"  # 4 x 4 x 64, before the head: for the projector
+CAM_MAP = "relu_1"  # 7 x 7 x 32: fine enough a grid for Grad-CAM on 28 x 28 pixels
 
 
 def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
@@ -125,17 +126,20 @@ def _explain(
             continue
         inputs, target = images[chosen], predictions[chosen]
         integrated = attribution.integrated_gradients(model, inputs, target=target)
-        gap = np.abs(attribution.completeness_gap(model, inputs, integrated, target=target)).max()
+        gap = np.abs(attribution.completeness_gap(model, inputs, integrated, target=target))
+        share = (gap / np.abs(integrated.sum(axis=(1, 2, 3)))).max()
         maps = {
             "saliency": attribution.saliency(model, inputs, target=target),
             "SmoothGrad": smooth(model, inputs, target=target, key=key),
             "input x gradient": attribution.input_x_gradient(model, inputs, target=target),
             "integrated gradients": integrated,
-            f"Grad-CAM at {LAST_MAP}": attribution.grad_cam(model, inputs, layer=LAST_MAP, target=target),
+            f"Grad-CAM at {CAM_MAP}": attribution.grad_cam(model, inputs, layer=CAM_MAP, target=target),
         }
         titles, correct = figures.answers(labels[chosen], predictions[chosen])
         album.add(f"mnist/why_{name}", figures.explanations(inputs, maps, titles=titles, correct=correct, title=f"Why these {name} answers?"), step)
-        found.append(f"integrated gradients of {len(chosen)} {name} answers add up to the score but for {gap:.1e} at the most")
+        found.append(
+            f"integrated gradients (50 steps) of {len(chosen)} {name} answers add up to the score but for {share:.1%} at the most"
+        )
     if len(wrong):
         # What speaks for the wrong answer rather than for the right one, pixel by pixel.
         chosen = wrong[:count]

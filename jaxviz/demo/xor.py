@@ -45,7 +45,8 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
         article = _sweep(inputs, targets, keys, ARTICLE_RATE)
         chosen = _sweep(inputs, targets, keys, CHOSEN_RATE)
         ends = _ends(chosen, inputs, labels, album)
-        album.add("xor/losses", _loss_figure(article, chosen), EPOCHS)
+        album.add("xor/losses_of_the_articles_setting", _losses(article, ARTICLE_RATE), EPOCHS)
+        album.add("xor/losses_of_the_chosen_setting", _losses(chosen, CHOSEN_RATE), EPOCHS)
 
         best = int(np.argmin(chosen.losses[:, -1]))
         console.print(f"the best of them again, alone: seed {best}")
@@ -152,9 +153,10 @@ def _ends(sweep: train.Sweep, inputs: np.ndarray, labels: np.ndarray, album: Alb
     return f"the others end in local minima, where some of (0,0), (0,1), (1,0), (1,1) get the same answer: {text}"
 
 
-def _loss_figure(article: train.Sweep, chosen: train.Sweep) -> "Figure":
-    quantiles = {}
-    for name, sweep in ((f"Adam {ARTICLE_RATE:g}", article), (f"Adam {CHOSEN_RATE:g}", chosen)):
-        for share in (0.1, 0.5, 0.9):
-            quantiles[f"{name}: {share:.0%} of seeds below"] = np.quantile(sweep.losses, share, axis=0)
-    return figures.learning_curves(quantiles, log=True, title="XOR: loss of all seeds")
+def _losses(sweep: train.Sweep, rate: float) -> "Figure":
+    """Draws how the losses of all seeds lie, over training."""
+    steps = np.linspace(0, EPOCHS - 1, 11).astype(int)
+    edges = np.linspace(0.0, np.nextafter(sweep.losses.max(), 1.0), 65)
+    counts = np.stack([np.histogram(sweep.losses[:, step], edges)[0] for step in steps])
+    title = f"The losses of {len(sweep)} networks over training (Adam {rate:g})"
+    return figures.histograms_over_steps(counts, edges, steps, x_label="loss", title=title)

@@ -1,0 +1,65 @@
+"""The examples, the notebook and the demo run, in a small setting, each in a process of its own as a user starts it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxviz import tensorboard
+
+ROOT = Path(__file__).parents[1]
+SMALL = {
+    "xor": ["--seeds", "16", "--epochs", "50"],
+    "images": ["--epochs", "1", "--examples", "640"],
+    "own_loop": ["--steps", "60"],
+    "nnx": ["--steps", "60"],
+}
+
+
+def run(*command, cwd):
+    """Runs a command with warnings of our own making as errors; returns what it prints."""
+    environment = {**os.environ, "MPLBACKEND": "Agg", "JAXVIZ_QUICK": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_example_is_tried():
+    assert set(SMALL) == {path.stem for path in (ROOT / "examples").glob("*.py")}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_example(name, tmp_path):
+    script = ROOT / "examples" / f"{name}.py"
+    assert len(script.read_text().splitlines()) < 150
+    printed = run(script, "--logdir", tmp_path / "log", *SMALL[name], cwd=tmp_path)
+    assert printed.startswith("device: ")
+    log = tensorboard.read(tmp_path / "log")
+    assert any(series.kind == "histogram" for run in log.values() for series in run.values())
+
+
+def test_notebook(tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setenv("JAXVIZ_QUICK", "1")
+    path = ROOT / "notebooks" / "01_what_is_my_network_doing.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "the notebook is committed without outputs"
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [set(output.data) for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    assert sum("image/png" in kinds for kinds in shown) >= 7
+    assert sum("text/html" in kinds for kinds in shown) >= 2  # the summary, the tables of backpropagation
+
+
+def test_demo(tmp_path):
+    printed = run("-m", "jaxviz", "demo", "--quick", "--logdir", tmp_path / "demo", cwd=tmp_path)
+    assert f"jaxviz tensorboard {tmp_path / 'demo'}" in printed.replace("\n", " ").replace("  ", " ") or "jaxviz tensorboard" in printed
+    log = tensorboard.read(tmp_path / "demo")
+    assert set(log) == {"xor", "mnist"}
+    kinds = {series.kind for run in log.values() for series in run.values()}
+    assert {"scalar", "histogram", "image", "text", "pr_curve"} <= kinds
+    assert log["mnist"].hparams["batch_size"] == 64
+    for task, least in (("xor", 6), ("mnist", 6)):
+        assert len(list((tmp_path / "demo" / task / "pictures").glob("*.png"))) >= least

@@ -6,6 +6,7 @@ leaves a mark at the input and output of every module.
 """
 
 import abc
+import dataclasses
 import functools
 import inspect
 import types
@@ -29,14 +30,14 @@ EVALUATION = {
 
 
 class Static:
-    """A static value, equal to another by value where the value can be hashed, else only to itself."""
+    """A static value, equal to another of the same type and value; what cannot be hashed is equal only to itself."""
 
     __slots__ = ("_hash", "_key", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self._key = _by_value(value)
         try:
+            self._key = _by_value(value)
             self._hash = hash(self._key)
         except TypeError:
             self._key, self._hash = id(value), id(value)
@@ -54,16 +55,24 @@ class Static:
 
 
 def _by_value(value: Any) -> Any:
-    """What identifies a function: a bound method is its function and owner, a partial its function and arguments."""
+    """What identifies a value, its type always being part of it: `True`, `1` and `1.0` make different programs.
+
+    A bound method is its function and owner, a partial its function and arguments, a Linen module its fields (of which some
+    may be lists, which have no hash of their own).
+    """
+    parts: Any = value
     if isinstance(value, types.MethodType):
-        return value.__func__, value.__self__
-    if isinstance(value, functools.partial):
-        return _by_value(value.func), _by_value(value.args), _by_value(value.keywords)
-    if isinstance(value, dict):
-        return tuple((name, _by_value(item)) for name, item in sorted(value.items()))
-    if isinstance(value, list | tuple):
-        return type(value), tuple(map(_by_value, value))
-    return value
+        parts = value.__func__, _by_value(value.__self__)
+    elif isinstance(value, functools.partial):
+        parts = tuple(map(_by_value, (value.func, value.args, value.keywords)))
+    elif isinstance(value, nn.Module):
+        names = [field.name for field in dataclasses.fields(value) if field.name != "parent"]
+        parts = tuple((name, _by_value(getattr(value, name, None))) for name in names)
+    elif isinstance(value, Mapping):
+        parts = tuple((name, _by_value(item)) for name, item in sorted(value.items()))
+    elif isinstance(value, list | tuple):
+        parts = tuple(map(_by_value, value))
+    return type(value), parts
 
 
 def _split_keywords(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -80,11 +89,10 @@ def _interceptor(
     next_function: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
 ) -> Any:
     module, method = context.module, context.method_name
-    path = paths.join(*module.path)
-    if method != "__call__":
-        path = f"{path}.{method}" if path else method
-    if not module.path or not (method == "__call__" or method.isidentifier()) or method in ("setup", "<lambda>"):
+    # Local functions that a lifted transformation makes methods (the step of `nn.RNN`) are no layers.
+    if not module.path or method == "setup" or not hasattr(type(module), method):
         return next_function(*args, **kwargs)
+    path = paths.join(*module.path) + ("" if method == "__call__" else f".{method}")
     args, kwargs = _mark_inputs(args, kwargs, path, type(module).__name__)
     return mark(next_function(*args, **kwargs), path, side=OUTPUT, kind=type(module).__name__)
 
@@ -145,7 +153,7 @@ class LinenAdapter(Adapter):
         else:
             with nn.intercept_methods(_interceptor):
                 outputs = call()
-        return outputs[0] if static.get("mutable") else outputs
+        return outputs if static.get("mutable", False) is False else outputs[0]
 
     def parameters(self, params: Any) -> dict[str, Any]:
         return paths.flatten(params.get("params", {}))
@@ -161,6 +169,10 @@ class FunctionAdapter(Adapter):
         with nn.intercept_methods(_interceptor):
             return function(params, inputs)
 
+    def parameters(self, params: Any) -> dict[str, Any]:
+        # The variables of a Linen module have their parameters in the collection "params".
+        return {path.removeprefix("params/"): leaf for path, leaf in paths.flatten(params).items()}
+
 
 class NnxAdapter(Adapter):
     """An NNX module; `params` is its state."""
@@ -175,7 +187,7 @@ class NnxAdapter(Adapter):
         return module(*_positional(inputs), **self.parts[1].value, **keywords)
 
     def parameters(self, params: Any) -> dict[str, Any]:
-        return paths.flatten(params.filter(nnx.Param))
+        return paths.flatten(nnx.filter_state(params, nnx.Param))
 
 
 _PATH = "_jaxviz_path"
@@ -199,6 +211,10 @@ def _marking(cls: type) -> type:
     )
 
 
+# A dict of variables has at least one of these; bare parameters, passed by mistake, have the names of submodules.
+_COLLECTIONS = frozenset({"params", "batch_stats", "cache", "constants"})
+
+
 def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tuple[LinenAdapter, Any, dict[str, Any]]:
     """The adapter, params and traced keywords of a Linen module."""
     if not isinstance(module, nn.Module):
@@ -208,17 +224,20 @@ def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tup
         raise TypeError(
             f"Model.from_linen: variables must be a dict of collections ({{'params': ...}}), got {type(variables).__name__}"
         )
-    if variables and "params" not in variables and all(isinstance(value, Mapping) for value in variables.values()):
+    collections = all(isinstance(value, Mapping) for value in variables.values())
+    if variables and not (collections and variables.keys() & _COLLECTIONS):
         raise ValueError(
-            f"Model.from_linen: variables must be a dict of collections, as module.init returns it; it has {sorted(variables)}. "
+            f"Model.from_linen: variables must be a dict of collections, as module.init returns it; it has {list(variables)}. "
             "Pass {'params': params}"
         )
     if module.scope is not None:
         module, _ = module.unbind()
-    method = (
-        getattr(type(module), keywords["method"]) if isinstance(keywords.get("method"), str) else keywords.get("method")
-    )
-    static, data = _split_keywords(_evaluation(method or type(module).__call__, keywords))
+    method = keywords.get("method") or "__call__"
+    if isinstance(method, str):
+        if not hasattr(type(module), method):
+            raise ValueError(f"Model.from_linen: method {method!r} not found in {type(module).__name__}")
+        method = getattr(type(module), method)
+    static, data = _split_keywords(_evaluation(method, keywords))
     return LinenAdapter(Static(module), Static(static)), dict(variables), data
 
 
@@ -237,8 +256,10 @@ def nnx_module(module: nnx.Module, keywords: Mapping[str, Any]) -> tuple[NnxAdap
 def function(apply: Callable[[Any, Any], Any]) -> FunctionAdapter:
     """The adapter of a function."""
     if not callable(apply) or isinstance(apply, nn.Module | nnx.Module):
+        hints = {nn.Module: "; use Model.from_linen", nnx.Module: "; use Model.from_nnx"}
+        hint = "".join(text for kind, text in hints.items() if isinstance(apply, kind))
         raise TypeError(
-            f"Model.from_function: apply must be a function of (params, inputs), got {type(apply).__name__}"
+            f"Model.from_function: apply must be a function of (params, inputs), got {type(apply).__name__}{hint}"
         )
     return FunctionAdapter(Static(apply))
 

@@ -17,7 +17,7 @@ from jaxviz.program import OUTPUT
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, so that jax.jit(model) works: arrays have no hash
 class Model:
     """A pure function with named layers, and its parameters.
 
@@ -118,16 +118,18 @@ class Model:
 
         Args:
             inputs: as for a call.
-            layers: paths or patterns (`"Block_*/Conv_0"`, `"**/relu"`); None for all layers. A layer called n times has the
-                paths `path`, `path#1`, `path#2`, ..., each naming one call; `path*` fits them all.
+            layers: paths or patterns (`"Block_*/Conv_0"`, `"**/relu"`); None for all layers, save those inside while loops.
+                A layer called n times has the paths `path`, `path#1`, `path#2`, ..., each naming one call; `path*` fits
+                them all.
             side: `"output"` of the layers, or their `"input"` (a tuple where there are several).
 
         Returns:
-            Path -> activation, in order of execution. A layer inside a scan has the steps of the scan as its first axis. In a
+            Path -> activation, in order of execution. A layer inside a scan has the steps of the scan as its first axis; inside
+            a `vmap` of the module itself, it has the mapped axis where JAX has it, which most often is the first, too. In a
             branch of a conditional that is not taken, it is NaN.
 
         Raises:
-            ValueError: if a layer is not found, or runs inside a while loop.
+            ValueError: if a layer is not found, or is asked for by its path but runs inside a while loop, which keeps no values.
         """
         wanted = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
         return dict(_capture(self, inputs, wanted, side))
@@ -165,11 +167,14 @@ class Model:
 
         Args:
             values: path or pattern -> the new value, an array that broadcasts to the layer's activation, or a function
-                `activation -> activation` (give the same function each time; a new lambda is compiled again).
+                `activation -> activation` (give the same function each time; a new lambda is compiled again). Inside a scan
+                an array has the steps as its first axis, as captured, and a function sees one step. Where several patterns
+                fit a layer, the last counts.
             side: `"output"` or `"input"` of the layers.
 
-        Raises (when called):
-            ValueError: if a layer is not found, or a value does not fit its layer.
+        Raises:
+            TypeError: if values is not a dict; when called, if a value has another dtype than its layer.
+            ValueError: when called, if a layer is not found, or a value has another shape or structure than its layer.
         """
         return self._edited(values, side, views.REPLACE)
 

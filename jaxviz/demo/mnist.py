@@ -34,7 +34,13 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
         console.print(f"going on at step {begun}")
     with Writer(folder, start_step=begun) as writer:
         album = Album(writer, folder / "pictures")
-        settings = {"epochs": epochs, "batch_size": BATCH_SIZE, "learning_rate": RATE, "weight_decay": WEIGHT_DECAY, "seed": seed}
+        settings = {
+            "epochs": epochs,
+            "batch_size": BATCH_SIZE,
+            "learning_rate": RATE,
+            "weight_decay": WEIGHT_DECAY,
+            "seed": seed,
+        }
         writer.hparams(settings, ["epoch/val_accuracy", "epoch/val_loss"])
         state, history = _train(writer, saved, training, held_out, epochs, seed, console)
         model, step = state.model, int(state.step)
@@ -58,7 +64,9 @@ def _train(
     per_epoch = len(training[0]) // BATCH_SIZE
     key = jax.random.key(seed)
     rate = train.cosine(RATE, epochs * per_epoch, warmup=epochs * per_epoch * 3 // 10)
-    state = train.create_state(MODULE, training[0][:1], optimizer=train.optimizer("adamw", rate, weight_decay=WEIGHT_DECAY), key=key)
+    state = train.create_state(
+        MODULE, training[0][:1], optimizer=train.optimizer("adamw", rate, weight_decay=WEIGHT_DECAY), key=key
+    )
     probe, shown = held_out[0][:256], held_out[0][:4]
     hooks = (
         watch.weights(every=25),
@@ -86,7 +94,9 @@ def _train(
     )
 
 
-def _evaluate(held_out: Any, logits: np.ndarray, writer: Writer, album: Album, step: int) -> tuple[list[str], np.ndarray]:
+def _evaluate(
+    held_out: Any, logits: np.ndarray, writer: Writer, album: Album, step: int
+) -> tuple[list[str], np.ndarray]:
     """Draws the confusion matrix and the mistakes; returns what was found, and the mistakes, the surest first."""
     images, labels = held_out
     probabilities = np.asarray(jax.nn.softmax(logits))
@@ -98,7 +108,9 @@ def _evaluate(held_out: Any, logits: np.ndarray, writer: Writer, album: Album, s
     titles, correct = figures.answers(labels[wrong], predictions[wrong], probabilities=sureness[wrong])
     most = min(len(wrong), 40)
     if most:
-        grid = figures.image_grid(images[wrong[:most]], titles=titles[:most], correct=correct[:most], title="Wrong answers, the surest first")
+        grid = figures.image_grid(
+            images[wrong[:most]], titles=titles[:most], correct=correct[:most], title="Wrong answers, the surest first"
+        )
         album.add("mnist/wrong_answers", grid, step)
     for digit in range(10):
         writer.pr_curve(f"mnist/digit_{digit}", labels == digit, probabilities[:, digit], step)
@@ -112,7 +124,14 @@ def _evaluate(held_out: Any, logits: np.ndarray, writer: Writer, album: Album, s
 
 
 def _explain(
-    model: Model, held_out: Any, logits: np.ndarray, wrong: np.ndarray, album: Album, step: int, key: jax.Array, count: int
+    model: Model,
+    held_out: Any,
+    logits: np.ndarray,
+    wrong: np.ndarray,
+    album: Album,
+    step: int,
+    key: jax.Array,
+    count: int,
 ) -> list[str]:
     """Explains right and wrong answers by several methods, on pictures; returns what was found."""
     images, labels = held_out
@@ -136,7 +155,11 @@ def _explain(
             f"Grad-CAM at {CAM_MAP}": attribution.grad_cam(model, inputs, layer=CAM_MAP, target=target),
         }
         titles, correct = figures.answers(labels[chosen], predictions[chosen])
-        album.add(f"mnist/why_{name}", figures.explanations(inputs, maps, titles=titles, correct=correct, title=f"Why these {name} answers?"), step)
+        album.add(
+            f"mnist/why_{name}",
+            figures.explanations(inputs, maps, titles=titles, correct=correct, title=f"Why these {name} answers?"),
+            step,
+        )
         found.append(
             f"integrated gradients (50 steps) of {len(chosen)} {name} answers add up to the score but for {share:.1%} at the most"
         )
@@ -148,7 +171,12 @@ def _explain(
             model, inputs, target=label
         )
         titles = [f"{given} rather than {true}" for given, true in zip(answer, label, strict=True)]
-        figure = figures.heatmaps(difference, images=inputs, titles=titles, title="What speaks for the wrong answer (orange), and against it (blue)")
+        figure = figures.heatmaps(
+            difference,
+            images=inputs,
+            titles=titles,
+            title="What speaks for the wrong answer (orange), and against it (blue)",
+        )
         album.add("mnist/wrong_rather_than_right", figure, step)
     return found
 
@@ -157,4 +185,6 @@ def _project(model: Model, held_out: Any, writer: Writer, count: int) -> None:
     """Puts the last feature maps of some digits into the projector."""
     images, labels = held_out[0][:count], held_out[1][:count]
     maps = model.until(LAST_MAP)(images)
-    writer.embedding("last feature map", maps.reshape(count, -1), metadata=[str(label) for label in labels], images=images)
+    writer.embedding(
+        "last feature map", maps.reshape(count, -1), metadata=[str(label) for label in labels], images=images
+    )

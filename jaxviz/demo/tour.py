@@ -11,7 +11,9 @@ from jaxviz.demo import mnist, xor
 _TASKS = {"xor": xor.run, "mnist": mnist.run}
 
 
-def run(logdir: Path, *, task: str = "all", seed: int = 0, quick: bool = False, console: Console | None = None) -> dict[str, list[str]]:
+def run(
+    logdir: Path, *, task: str = "all", seed: int = 0, quick: bool = False, console: Console | None = None
+) -> dict[str, list[str]]:
     """Runs the demo.
 
     Args:
@@ -37,5 +39,7 @@ def run(logdir: Path, *, task: str = "all", seed: int = 0, quick: bool = False, 
         for sentence in sentences:
             console.print(f"[bold]{name}[/]  {sentence}")
     console.print(f"\nPictures: {', '.join(str(logdir / name / 'pictures') for name in found)}")
-    console.print(f"Done in {time.perf_counter() - begin:.0f} s. Look at it in TensorBoard:\n\n    [bold]jaxviz tensorboard {logdir}[/]\n")
+    console.print(
+        f"Done in {time.perf_counter() - begin:.0f} s. Look at it in TensorBoard:\n\n    [bold]jaxviz tensorboard {logdir}[/]\n"
+    )
     return found

@@ -41,7 +41,9 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
         console.print("one step of gradient descent, seen: forward pass, backpropagation, update")
         _one_step(inputs, targets, keys[0], writer, album, console)
 
-        console.print(f"{len(keys)} networks at once, {EPOCHS} epochs of Adam, learning rates {ARTICLE_RATE:g} and {CHOSEN_RATE:g}")
+        console.print(
+            f"{len(keys)} networks at once, {EPOCHS} epochs of Adam, learning rates {ARTICLE_RATE:g} and {CHOSEN_RATE:g}"
+        )
         article = _sweep(inputs, targets, keys, ARTICLE_RATE)
         chosen = _sweep(inputs, targets, keys, CHOSEN_RATE)
         ends = _ends(chosen, inputs, labels, album)
@@ -65,8 +67,16 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
         middle = float(_probability(state.model, jnp.array([[0.5, 0.5]]))[0])
         album.add("xor/decision_surface", _surface(state.model, inputs, labels), EPOCHS)
         album.add("xor/network", _network(state.model, inputs[1], None, f"trained: loss {final['loss']:.4f}"), EPOCHS)
-        album.add("xor/learning_curves", figures.learning_curves(history.epochs, log=("loss",), title="XOR: the chosen setting"), EPOCHS)
-        found = [_outcome("the article's setting", ARTICLE_RATE, article), _outcome("the chosen setting", CHOSEN_RATE, chosen), ends]
+        album.add(
+            "xor/learning_curves",
+            figures.learning_curves(history.epochs, log=("loss",), title="XOR: the chosen setting"),
+            EPOCHS,
+        )
+        found = [
+            _outcome("the article's setting", ARTICLE_RATE, article),
+            _outcome("the chosen setting", CHOSEN_RATE, chosen),
+            ends,
+        ]
         found.append(
             f"the best network: accuracy {final['binary_accuracy']:.2f}, loss {final['loss']:.4f}; its answer at (0.5, 0.5) is {middle:.3f}"
         )
@@ -74,7 +84,9 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
     return found
 
 
-def _one_step(inputs: np.ndarray, targets: jax.Array, key: jax.Array, writer: Writer, album: Album, console: Console) -> None:
+def _one_step(
+    inputs: np.ndarray, targets: jax.Array, key: jax.Array, writer: Writer, album: Album, console: Console
+) -> None:
     """Shows every number of one step of gradient descent, in tables and on the network."""
     state = train.create_state(MODULE, inputs, optimizer=optax.sgd(1.0), key=key)
     step = train.backpropagation(state.model, inputs, targets, loss=LOSS, optimizer=optax.sgd(1.0))
@@ -108,13 +120,23 @@ def _probability(model: Model, points: jax.Array | np.ndarray) -> np.ndarray:
 def _surface(model: Model, inputs: np.ndarray, labels: np.ndarray) -> "Figure":
     first = model.params["params"]["Dense_0"]
     return figures.decision_surface(
-        lambda points: _probability(model, points), inputs, labels, hidden=(first["kernel"], first["bias"]), title="XOR: the best network"
+        lambda points: _probability(model, points),
+        inputs,
+        labels,
+        hidden=(first["kernel"], first["bias"]),
+        title="XOR: the best network",
     )
 
 
 def _sweep(inputs: np.ndarray, targets: jax.Array, keys: jax.Array, rate: float) -> train.Sweep:
     return train.sweep(
-        MODULE, (inputs, targets), loss=LOSS, metrics=("binary_accuracy",), optimizer=optax.adam(rate), keys=keys, steps=EPOCHS
+        MODULE,
+        (inputs, targets),
+        loss=LOSS,
+        metrics=("binary_accuracy",),
+        optimizer=optax.adam(rate),
+        keys=keys,
+        steps=EPOCHS,
     )
 
 
@@ -135,7 +157,10 @@ def _ends(sweep: train.Sweep, inputs: np.ndarray, labels: np.ndarray, album: Alb
     shown = [min(members[kind], key=lambda index: sweep.losses[index, -1]) for kind in common]
     trained = [sweep[index].model for index in shown]
     firsts = [model.params["params"]["Dense_0"] for model in trained]
-    titles = [f"{len(members[kind])} of {len(kinds)}: loss {sweep.losses[index, -1]:.3f}" for kind, index in zip(common, shown, strict=True)]
+    titles = [
+        f"{len(members[kind])} of {len(kinds)}: loss {sweep.losses[index, -1]:.3f}"
+        for kind, index in zip(common, shown, strict=True)
+    ]
     album.add(
         "xor/local_minima",
         figures.decision_surfaces(
@@ -149,7 +174,9 @@ def _ends(sweep: train.Sweep, inputs: np.ndarray, labels: np.ndarray, album: Alb
         EPOCHS,
     )
     stuck = [kind for kind in common if np.any(np.abs(np.array(kind) - labels) > 0.3)]
-    text = "; ".join(f"{len(members[kind])} answer ({', '.join(f'{value:.1f}' for value in kind)})" for kind in stuck[:4])
+    text = "; ".join(
+        f"{len(members[kind])} answer ({', '.join(f'{value:.1f}' for value in kind)})" for kind in stuck[:4]
+    )
     return f"the others end in local minima, where some of (0,0), (0,1), (1,0), (1,1) get the same answer: {text}"
 
 

@@ -1,5 +1,6 @@
 """The watcher: measures inside the user's compiled step, and writes on the host, later."""
 
+import functools
 import operator
 import warnings
 from collections import deque
@@ -68,7 +69,6 @@ class Watcher:
         self._unseen = set(names)
         self._waiting: deque[_Report] = deque()
         self._failed = self._closed = False
-        self._measure_model = jax.jit(self._probe, static_argnames="names")
 
     # -- on the device -------------------------------------------------------------------------------------------------
 
@@ -127,16 +127,12 @@ class Watcher:
         """
         step = self._step("Watcher.probe", step)
         due = lambda hook: hook.probe and -(-step // hook.every) * hook.every < step + steps  # noqa: E731
-        names = tuple(hook.name for hook in self.hooks if due(hook))
-        if not names:
+        hooks = tuple(hook for hook in self.hooks if due(hook))
+        if not hooks:
             return
         if not isinstance(model, Model):
             raise TypeError(f"Watcher.probe: model must be a jaxviz.Model, got {type(model).__name__}")
-        self._enqueue(step, self._measure_model(jnp.asarray(step, jnp.int32), model, names=names), None)
-
-    def _probe(self, step: jax.Array, model: Model, *, names: tuple[str, ...]) -> Packed:
-        view = StepView(step, model=model)
-        return Packed.of((step + 1, {name: self._by_name[name].measure(view) for name in names}))
+        self._enqueue(step, _probed(jnp.asarray(step, jnp.int32), model, hooks), None)
 
     # -- on the host ---------------------------------------------------------------------------------------------------
 
@@ -257,3 +253,9 @@ class Watcher:
                 "Watcher.probe(step, model) or a StepView with model=",
                 stacklevel=2,
             )
+
+
+@functools.partial(jax.jit, static_argnames="hooks")  # here, so that another watcher of the same hooks compiles nothing
+def _probed(step: jax.Array, model: Model, hooks: tuple[Hook, ...]) -> Packed:
+    view = StepView(step, model=model)
+    return Packed.of((step + 1, {hook.name: hook.measure(view) for hook in hooks}))

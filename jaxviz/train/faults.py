@@ -80,7 +80,7 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
     if not bad_grads:
         return (
             "loss",
-            "the fault does not show when the step is done again, operation by operation; it is at the edge of what the dtype can hold",
+            "it does not show when the step is done again, operation by operation: it is at the edge of what the dtype holds",
         )
     path = max(bad_grads, key=place)
     return path, _told("the gradient", bad_grads[path]) + ", while the forward pass is finite"

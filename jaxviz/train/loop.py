@@ -30,7 +30,9 @@ from jaxviz.train.stopping import EarlyStopping, Patience
 from jaxviz.watch import Hook, Watcher
 
 _CHECKPOINT_SECONDS = 5.0
-_LAG = 8  # steps on their way to the device, dispatched one by one
+# Reports on their way: the host reads far behind the device, so that it never waits for a busy one; batches that were sent
+# are held until their report is read, so there are fewer of these.
+_LAG, _LAG_SENT = 32, 8
 
 
 def fit(
@@ -84,7 +86,7 @@ def fit(
         hooks: `jaxviz.watch` hooks; they need a writer or logdir.
         writer: a `jaxviz.tensorboard.Writer`, which stays open. For a resumed run, make it with the `start_step` that it
             is resumed at, or give `logdir` instead.
-        logdir: a folder to log to, by a writer that is opened at the right step and closed at the end. Logged are "train/..." (loss,
+        logdir: a folder to log to, by a writer that is opened at the right step and closed at the end. Logged: "train/..." (loss,
             metrics, gradient norm, learning rate of single steps) and "epoch/..." (means, validation, seconds).
         log_every: every how many steps "train/..." is logged, and "epoch/..." where epochs are shorter and have no validation.
         early_stopping: when to stop before the last epoch.
@@ -105,8 +107,8 @@ def fit(
         The state after the last step (with early stopping that restores, after the best epoch), and the history.
 
     Raises:
-        NonFiniteError: a loss or gradient was not finite; the error names the step and the first layer, and holds the state before
-            it and the history.
+        NonFiniteError: a loss or gradient was not finite; the error names the step and the first layer, and
+            holds the state before it and the history.
         ValueError, TypeError: an argument, or shapes that do not fit.
         KeyboardInterrupt: on Ctrl-C, after saving a checkpoint (with checkpoint_dir) and writing all that was logged; the state
             and the history are attributes of the error, for a notebook to go on with.
@@ -154,7 +156,9 @@ def fit(
         most = _steps_per_dispatch(steps_per_dispatch, run.state, source, hooks)
         bar = Progress(epochs, source.per_epoch, shown=progress, console=console)
         held = validation_data is not None or early_stopping is not None
-        run.recorder = Recorder(writer, log_every, bar, held=held, lag=1 if most > 1 else _LAG)
+        run.recorder = Recorder(
+            writer, log_every, bar, held=held, lag=1 if most > 1 else _LAG if source.resident else _LAG_SENT
+        )
         if saved is not None:
             run.recorder.load(*saved)
         watcher = stack.enter_context(Watcher(writer, hooks)) if hooks else None
@@ -340,7 +344,7 @@ def _source(
     if callable(train_data) or isinstance(train_data, Iterable):
         return Stream(train_data, key=key, place=place)
     raise TypeError(
-        f"fit: train_data must be (inputs, targets), an iterable of such batches or a function that returns one, got {type(train_data).__name__}"
+        f"fit: train_data must be (inputs, targets), an iterable of such batches, or a function, got {type(train_data).__name__}"
     )
 
 

@@ -124,5 +124,5 @@ def _labels(name: str, outputs: jax.Array, targets: jax.Array) -> jax.Array:
     if targets.shape == outputs.shape:
         return targets.argmax(axis=-1)
     raise ValueError(
-        f"{name}: targets must be integer labels {outputs.shape[:-1]} or rows {outputs.shape}, got {targets.dtype} {targets.shape}"
+        f"{name}: targets must be integer labels {outputs.shape[:-1]} or rows {outputs.shape}, got {targets.dtype}{targets.shape}"
     )

@@ -131,7 +131,7 @@ def check_arrays(function: str, argument: str, data: Any) -> int:
     if not isinstance(data, tuple) or len(data) != 2:
         kind = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
         raise TypeError(
-            f"{function}: {argument} must be a tuple (inputs, targets) of arrays, got {kind}; for several inputs ((a, b), targets)"
+            f"{function}: {argument} must be a tuple (inputs, targets) of arrays, got {kind}; several inputs: ((a, b), targets)"
         )
     lengths = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:

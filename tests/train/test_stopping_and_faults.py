@@ -116,7 +116,7 @@ def test_bad_data_and_labels_are_told():
     inputs[0, 0] = np.inf
     with pytest.raises(train.NonFiniteError, match=r"in inputs: .*1 inf.* in the data"):
         fit(MLP(features=(3,)), (inputs, LABELS))
-    with pytest.raises(train.NonFiniteError, match="the labels reach from . to 7, the 3 classes from 0 to 2"):
+    with pytest.raises(train.NonFiniteError, match=r"the labels reach from . to 7, the 3 classes from 0 to 2"):
         fit(MLP(features=(3,)), (INPUTS, np.where(LABELS == 2, 7, LABELS)))
 
 

@@ -138,7 +138,13 @@ def _fitted(tree: Any, like: Any, where: Path) -> Any:
             problems.append(f"{name} is {value.dtype}{list(value.shape)}, not {expected.dtype}{list(expected.shape)}")
         else:
             leaves.append(
-                _placed(jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf)) if key else value, leaf)
+            value = jax.random.wrap_key_data(jax.numpy.asarray(value), impl=jax.random.key_impl(leaf)) if key else value
+            leaves.append(_placed(value, leaf))
+                    jax.random.wrap_key_data(jax.numpy.asarray(value), impl=jax.random.key_impl(leaf))
+                    if key
+                    else value,
+                    leaf,
+                )
             )
     problems += [f"{'/'.join(path)} is too much" for path in saved]
     if problems:

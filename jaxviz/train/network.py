@@ -58,7 +58,7 @@ class LinenNetwork:
         mutable = {"mutable": tuple(model_state)} if model_state else {}
         return Model.from_linen(self.module, {"params": params, **model_state}, rngs=key, **self._mode(), **mutable)
 
-    def _mode(self) -> dict[str, bool]:
+    def _mode(self) -> dict[str, Any]:
         # The adapter sets every argument that tells of the mode to evaluation; training is their opposite.
         adapter, _, _ = adapters.linen(self.module, {"params": {}}, {})
         return {name: not value for name, value in adapter.parts[1].value.items()}  # type: ignore[attr-defined]
@@ -80,7 +80,8 @@ class NnxNetwork:
         """The network, parameters and model state of a module, which is not touched."""
         copy = nnx.merge(*nnx.split(module))
         copy.train()
-        graph, params, rest = nnx.split(copy, nnx.Param, ...)
+        parts: tuple[Any, ...] = nnx.split(copy, nnx.Param, ...)
+        graph, params, rest = parts
         return NnxNetwork(Static(graph)), params, rest
 
     def train(self, params: Any, model_state: Any, inputs: Any, key: jax.Array) -> tuple[Any, Any]:
@@ -88,7 +89,8 @@ class NnxNetwork:
         # Variables made anew: NNX lets a variable be changed only within the transformation that made it.
         module = nnx.merge(self.module, *jax.tree.map(lambda leaf: leaf, (params, model_state)))
         outputs = module(*_positional(inputs))
-        return outputs, nnx.split(module, nnx.Param, ...)[2]
+        parts: tuple[Any, ...] = nnx.split(module, nnx.Param, ...)
+        return outputs, parts[2]
 
     def model(self, params: Any, model_state: Any) -> Model:
         """The model in evaluation mode."""

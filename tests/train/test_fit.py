@@ -1,6 +1,7 @@
 """`fit` and its step: against a step by hand, twice the same, nothing compiled twice, every kind of data."""
 
 import io
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,7 +23,7 @@ RNG = np.random.default_rng(1)
 INPUTS = RNG.normal(size=(22, 4)).astype(np.float32)
 LABELS = RNG.integers(0, 3, 22).astype(np.int32)
 DATA = (INPUTS, LABELS)
-SETTINGS = {"loss": "softmax_cross_entropy", "metrics": ("accuracy",), "progress": False}
+SETTINGS: dict[str, Any] = {"loss": "softmax_cross_entropy", "metrics": ("accuracy",), "progress": False}
 
 
 def state(module=MODULE, optimizer=OPTIMIZER, inputs=INPUTS):
@@ -30,7 +31,7 @@ def state(module=MODULE, optimizer=OPTIMIZER, inputs=INPUTS):
 
 
 def same(a, b):
-    np.testing.assert_array_equal(*(np.asarray(x) for x in (a, b)))
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def test_a_step_is_gradient_descent_by_hand():
@@ -153,7 +154,9 @@ def test_batch_norm_and_dropout_are_in_training_mode_only_while_training():
     assert not np.array_equal(*means)
     same(after.model(images), after.model(images))
     variables = {"params": after.params, **after.model_state}
-    np.testing.assert_allclose(train.predict(after, images), module.apply(variables, images, train=False), atol=1e-5)
+    np.testing.assert_allclose(
+        train.predict(after, images), np.asarray(module.apply(variables, images, train=False)), atol=1e-5
+    )
 
 
 def test_an_iterable_of_batches_is_the_arrays_cut():
@@ -243,7 +246,7 @@ def test_a_file_gets_one_line_per_epoch_and_a_terminal_a_bar():
     assert "\x1b" in shown(force_terminal=True)
 
 
-CASES = [
+CASES: list[Any] = [
     ({"train_data": (INPUTS, LABELS[:5])}, ValueError, r"train_data\[0\] has 22, train_data\[1\] has 5"),
     ({"train_data": (INPUTS[:0], LABELS[:0])}, ValueError, "no examples"),
     ({"train_data": INPUTS}, (TypeError, ValueError), "inputs, targets"),
@@ -276,13 +279,14 @@ def test_errors_name_the_argument(change, error, message):
 
 
 def test_create_state_errors():
+    wrong: Any = "MLP"
     with pytest.raises(TypeError, match="call it"):
         train.create_state(MODULE, INPUTS, optimizer=optax.adam, key=KEY)
     with pytest.raises(TypeError, match=r"flax\.linen\.Module"):
-        train.create_state("MLP", INPUTS, optimizer=OPTIMIZER, key=KEY)
+        train.create_state(wrong, INPUTS, optimizer=OPTIMIZER, key=KEY)
     with pytest.raises(TypeError, match="sample_inputs"):
         train.create_state(MODULE, optimizer=OPTIMIZER, key=KEY)
     with pytest.raises(TypeError, match="random key"):
-        train.create_state(MODULE, INPUTS, optimizer=OPTIMIZER, key=0)
+        train.create_state(MODULE, INPUTS, optimizer=OPTIMIZER, key=wrong)
     with pytest.raises(ValueError, match="unknown name 'adma'; did you mean 'adam'"):
         train.optimizer("adma", 0.1)

@@ -1,5 +1,7 @@
 """Losses and metrics against formulas in float64, and their errors."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from jaxviz.model import Model
 from jaxviz.train.losses import LOSSES, resolve_loss
 from jaxviz.train.metrics import resolve_metrics
 
+WRONG: Any = 3
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(7, 5)).astype(np.float32)
 LABELS = RNG.integers(0, 5, 7).astype(np.int32)
@@ -94,7 +97,7 @@ def scalar_error(outputs, targets):
     [
         (lambda: resolve_loss("softmax_crossentropy"), ValueError, "did you mean 'softmax_cross_entropy'"),
         (lambda: resolve_loss("zzz"), ValueError, "names: softmax_cross_entropy, sigmoid"),
-        (lambda: resolve_loss(3), TypeError, "fit: loss must be a name or a callable"),
+        (lambda: resolve_loss(WRONG), TypeError, "fit: loss must be a name or a callable"),
         (lambda: resolve_metrics("accuracy"), TypeError, r"write \('accuracy',\)"),
         (lambda: resolve_metrics(("accurracy",)), ValueError, "did you mean 'accuracy'"),
         (lambda: resolve_metrics(("accuracy", "accuracy")), ValueError, "different names"),
@@ -124,7 +127,7 @@ def test_evaluation_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match=r"data\[0\] has 7, data\[1\] has 3"):
         train.evaluate(model, (LOGITS, LABELS[:3]), metrics=("accuracy",))
     with pytest.raises(TypeError, match=r"train\.State or a jaxviz\.Model"):
-        train.predict(linear, LOGITS)
+        train.predict(WRONG, LOGITS)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         train.predict(model, LOGITS, batch_size=0)
     assert jax.tree.leaves(train.predict(model, LOGITS))[0].shape == (7, 5)

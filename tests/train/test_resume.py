@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ LABELS = np.random.default_rng(3).integers(0, 3, 22).astype(np.int32)
 MODULE = CNN(classes=3, channels=(2,), batch_norm=True, dropout=0.3)
 SMALL = MLP(features=(5, 3))
 OPTIMIZER = optax.adam(0.01)
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "loss": "softmax_cross_entropy",
     "metrics": ("accuracy",),
     "epochs": 4,
@@ -42,8 +43,8 @@ def fit(module=MODULE, **changes):
     return train.fit(state, (INPUTS, LABELS), **{**SETTINGS, **changes})
 
 
-def equal(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
+def equal(a: Any, b: Any) -> None:
+    assert bool(jax.tree.structure(a) == jax.tree.structure(b))  # type: ignore[operator]
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x, y = jax.random.key_data(x), jax.random.key_data(y)
@@ -93,9 +94,10 @@ def test_ctrl_c_saves_and_hands_over_what_there_is(tmp_path):
     state = train.create_state(SMALL, INPUTS, optimizer=OPTIMIZER, key=jax.random.key(5))
     with pytest.raises(KeyboardInterrupt) as caught:
         train.fit(state, interrupted, checkpoint_dir=tmp_path / "checkpoints", logdir=tmp_path / "log", **SETTINGS)
-    done = int(caught.value.state.step)
+    error: Any = caught.value
+    done = int(error.state.step)
     assert 0 < done < 7
-    assert caught.value.history.steps["loss"].shape == (done,)
+    assert error.history.steps["loss"].shape == (done,)
     with train.Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.latest_step == done
     assert "train/loss" in tensorboard.read(tmp_path / "log")
@@ -114,7 +116,7 @@ def test_checkpoints_tell_what_does_not_fit(tmp_path):
 
 
 def test_any_pytree_can_be_saved_by_ones_own_loop(tmp_path):
-    tree = {"w": jnp.arange(4.0), "n": [jnp.int32(3), np.zeros((0, 2))], "key": jax.random.key(7)}
+    tree: dict[str, Any] = {"w": jnp.arange(4.0), "n": [jnp.int32(3), np.zeros((0, 2))], "key": jax.random.key(7)}
     with train.Checkpoints(tmp_path) as checkpoints:
         for step in (1, 2, 3):
             checkpoints.save(step, {**tree, "w": tree["w"] + step}, record={"epoch": step})

@@ -1,5 +1,7 @@
 """Early stopping restores the best; NaN and inf name their step and layer."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ from jaxviz.train.stopping import Patience
 KEY = jax.random.key(0)
 INPUTS = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 LABELS = (np.arange(12) % 3).astype(np.int32)
-SETTINGS = {"loss": "softmax_cross_entropy", "progress": False}
+SETTINGS: dict[str, Any] = {"loss": "softmax_cross_entropy", "progress": False}
 
 
 def fit(module, data=(INPUTS, LABELS), *, optimizer=optax.sgd(0.1), inputs=INPUTS, **settings):  # noqa: B008

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ MODULE = MLP(features=(2, 1), activation="sigmoid")
 POINTS, LABELS = xor()
 DATA = (POINTS, LABELS[:, None].astype(np.float32))
 KEYS = jax.random.split(jax.random.key(0), 5)
-SETTINGS = {"loss": "sigmoid_binary_cross_entropy", "metrics": ("binary_accuracy",)}
+SETTINGS: dict[str, Any] = {"loss": "sigmoid_binary_cross_entropy", "metrics": ("binary_accuracy",)}
 ADAM = optax.adam(0.05)
 
 
@@ -96,7 +97,9 @@ for module in (CNN(classes=3, channels=(4,), batch_norm=True), MLP(features=(8, 
     runs = []
     for devices in (None, jax.devices()):
         state = train.create_state(module, images, optimizer=optax.sgd(0.1), key=jax.random.key(0))
-        state, history = train.fit(state, (images, labels), loss="softmax_cross_entropy", epochs=2, batch_size=16, devices=devices, progress=False)
+        state, history = train.fit(
+            state, (images, labels), loss="softmax_cross_entropy", epochs=2, batch_size=16, devices=devices, progress=False
+        )
         runs.append((history, state))
     assert len(jax.tree.leaves(state.params)[0].sharding.device_set) == 8
     np.testing.assert_allclose(runs[0][0].steps["loss"], runs[1][0].steps["loss"], rtol=1e-4)

@@ -123,7 +123,7 @@ def _nested(tree: Any) -> dict[str, Any]:
 
 def _fitted(tree: Any, like: Any, where: Path) -> Any:
     """The saved arrays in the structure of `like`."""
-    saved = {path: np.asarray(leaf) for path, leaf in _names(tree)}
+    saved: dict[tuple[str, ...], Any] = {path: np.asarray(leaf) for path, leaf in _names(tree)}
     leaves, problems = [], []
     for path, leaf in _names(like):
         name = "/".join(path)
@@ -137,15 +137,9 @@ def _fitted(tree: Any, like: Any, where: Path) -> Any:
         elif (value.shape, value.dtype) != (expected.shape, expected.dtype):
             problems.append(f"{name} is {value.dtype}{list(value.shape)}, not {expected.dtype}{list(expected.shape)}")
         else:
-            leaves.append(
-            value = jax.random.wrap_key_data(jax.numpy.asarray(value), impl=jax.random.key_impl(leaf)) if key else value
+            if key:
+                value = jax.random.wrap_key_data(jax.numpy.asarray(value), impl=jax.random.key_impl(leaf))
             leaves.append(_placed(value, leaf))
-                    jax.random.wrap_key_data(jax.numpy.asarray(value), impl=jax.random.key_impl(leaf))
-                    if key
-                    else value,
-                    leaf,
-                )
-            )
     problems += [f"{'/'.join(path)} is too much" for path in saved]
     if problems:
         more = f", and {len(problems) - 8} more" if len(problems) > 8 else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxviz.program import INPUT, OUTPUT, Key, Program
+from jaxviz.program import INPUT, Key, Program
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,21 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
         program: the traced model.
     """
     records = []
-    opened: list[str] = []
+    opened: list[tuple[str, set[str]]] = []  # the layers that run, and the parameters of their inner layers
     for key, site in program.sites.items():
         if key.side == INPUT:
-            opened.append(key.layer)
+            opened.append((key.layer, set()))
             continue
+        own = set()
+        if key.layer == site.path:
+            own.update(path for path in parameters if path.startswith(f"{site.path}/"))
         entrance = program.sites.get(Key(key.layer, INPUT))
-        if entrance is not None and key.layer in opened:
-            del opened[opened.index(key.layer) :]
-        own = (
-            [leaf for path, leaf in parameters.items() if path.startswith(f"{site.path}/")]
-            if key.layer == site.path
-            else []
-        )
+        if any(layer == key.layer for layer, _ in opened):
+            while opened[-1][0] != key.layer:  # a layer that was left without a value
+                opened.pop()
+            own |= opened.pop()[1]
+        if opened:
+            opened[-1][1].update(own)
         records.append(
             Layer(
                 path=key.layer,
@@ -66,7 +68,7 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
                 shape=_one([leaf.shape for leaf in site.leaves]),
                 dtype=_one([leaf.dtype for leaf in site.leaves]),
                 input_shape=None if entrance is None else _one([leaf.shape for leaf in entrance.leaves]),
-                parameters=sum(math.prod(leaf.shape) for leaf in own),
+                parameters=sum(math.prod(parameters[path].shape) for path in own),
                 flops=site.flops,
                 nbytes=sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in site.leaves),
                 depth=len(opened),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxviz.adapters import Adapter, Static
 from jaxviz.program import INPUT, OUTPUT, Edit, Key, Program, Site, evaluate, fit, paths, trace
 from jaxviz.program._compat import Literal, bind
+from jaxviz.program.marks import marking
 
 REPLACE, ADD = "replace", "add"
 
@@ -32,7 +33,8 @@ def _marked(adapter: Adapter, params: Any, keywords: dict[str, Any], inputs: Any
 
 
 def _trace(adapter: Adapter, params: Any, keywords: dict[str, Any], inputs: Any) -> Program:
-    return trace(functools.partial(_marked, adapter), params, keywords, inputs)
+    with marking(True):
+        return trace(functools.partial(_marked, adapter), params, keywords, inputs)
 
 
 def program(model: ModelLike, inputs: Any) -> Program:
@@ -64,7 +66,10 @@ def capture(model: ModelLike, inputs: Any, layers: Iterable[str] | None, side: s
     """The values of layers by path; see `Model.capture`."""
     traced = program(model, inputs)
     known = _known(traced, side)
-    chosen = tuple(known) if layers is None else paths.choose("capture", layers, known)
+    if layers is None:
+        chosen = tuple(layer for layer, site in known.items() if not site.looped)
+    else:
+        chosen = paths.choose("capture", layers, known)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
     _, captured = evaluate(traced, leaves, capture=[Key(layer, side) for layer in chosen], outputs=False)
     return {layer: captured[Key(layer, side)] for layer in chosen}
@@ -117,16 +122,16 @@ def edited(base: Adapter, values: Mapping[str, Any], side: str, how: str) -> tup
 def _edit(how: str, site: Site, function: Static | None, value: Any) -> Edit:
     if function is not None:
         call = function.value
-        return Edit(call if how == REPLACE else lambda old: jax.tree.map(jnp.add, old, call(old)))
+        return Edit(how, call if how == REPLACE else lambda old: jax.tree.map(jnp.add, old, call(old)))
     given = jax.tree.leaves(value)
     if len(given) not in (1, len(site.leaves)):
         raise ValueError(
             f"{how}: layer {site.key.layer!r} has {len(site.leaves)} arrays, the value given has {len(given)}"
         )
     given = given * (len(site.leaves) // len(given))
-    arrays = tuple(fit(site.key.layer, new, old) for new, old in zip(given, site.leaves, strict=True))
+    arrays = tuple(fit(how, site.key.layer, new, old) for new, old in zip(given, site.leaves, strict=True))
     combine = (lambda old, new: new) if how == REPLACE else (lambda old, new: jax.tree.map(jnp.add, old, new))
-    return Edit(combine, arrays)
+    return Edit(how, combine, arrays)
 
 
 class Tail(Adapter):
@@ -140,12 +145,12 @@ class Tail(Adapter):
         base, layer, side, (structure, shapes) = self.parts
         cut = _Cut(base, layer, side, structure.unflatten(shapes))
         given, expected = jax.tree.leaves(inputs), cut.site.leaves
-        if [leaf.shape for leaf in given] != [leaf.shape for leaf in expected]:
+        if [jnp.shape(leaf) for leaf in given] != [leaf.shape for leaf in expected]:
             raise ValueError(
-                f"since: the tail from layer {layer!r} takes an activation of shape {[leaf.shape for leaf in expected]}, the batch it "
-                f"was made for; got {[leaf.shape for leaf in given]}"
+                f"since: the tail from layer {layer!r} takes an activation of shape {[leaf.shape for leaf in expected]}, "
+                f"the batch it was made for; got {[jnp.shape(leaf) for leaf in given]}"
             )
-        return cut.after(params, given)
+        return cut.after(params, [fit("since", layer, new, old) for new, old in zip(given, expected, strict=True)])
 
 
 class _Cut:
@@ -156,7 +161,9 @@ class _Cut:
         self.site = site = _one("since", traced, layer, side)
 
         def replaced(args: tuple[Any, Any, Any], activation: tuple[Any, ...]) -> Any:
-            return evaluate(traced, jax.tree.leaves(args), edits={site.key: Edit(lambda old, new: new, activation)})[0]
+            return evaluate(
+                traced, jax.tree.leaves(args), edits={site.key: Edit("since", lambda old, new: new, activation)}
+            )[0]
 
         self.closed, outputs = jax.make_jaxpr(replaced, return_shape=True)(args, site.leaves)
         self.outputs = jax.tree.structure(outputs)
@@ -205,5 +212,7 @@ def _before(model: ModelLike, layer: str, side: str, inputs: Any) -> tuple[list[
 def since(model: ModelLike, layer: str, side: str, inputs: Any) -> tuple[tuple[list[Any], Any], Tail]:
     """The params and activation of the rest of a model from a layer on, and its adapter; see `Model.since`."""
     leaves, structure = jax.tree.flatten((model.params, model.keywords, inputs))
-    shapes = tuple(jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+    # The weak types too, so that the tail is cut from the very program that its params were computed by.
+    types = [jax.typeof(leaf) for leaf in leaves]
+    shapes = tuple(jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type) for kind in types)
     return _before(model, layer, side, inputs), Tail(model.apply, layer, side, (structure, shapes))

@@ -35,12 +35,11 @@ def scan_groups(params: dict[str, Any]) -> tuple[int, int]:
 
 def subprograms(equation: JaxprEqn) -> list[ClosedJaxpr | Jaxpr]:
     """The programs that an equation's parameters hold."""
-    found = []
-    for value in equation.params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, ClosedJaxpr | Jaxpr):
-                found.append(item)
-    return found
+    params = equation.params
+    if equation.primitive.name == "while":  # in order of execution
+        return [params["cond_jaxpr"], params["body_jaxpr"]]
+    groups = [value if isinstance(value, tuple | list) else (value,) for value in params.values()]
+    return [item for group in groups for item in group if isinstance(item, ClosedJaxpr | Jaxpr)]
 
 
 def is_array(value: Any) -> bool:

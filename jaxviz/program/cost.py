@@ -4,16 +4,21 @@ import math
 
 from jaxviz.program._compat import JaxprEqn
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # One operation per element of the output. A transcendental function counts as one operation, as in XLA's own estimate.
-_ELEMENTWISE = frozenset(
+_ELEMENTWISE = _names(
     """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp cos cosh digamma div eq erf erf_inv erfc exp
     exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or pow rem
-    round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor""".split()
+    round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor"""
 )
 # One operation per element of the input.
-_REDUCTIONS = frozenset(
+_REDUCTIONS = _names(
     """argmax argmin cumlogsumexp cummax cummin cumprod cumsum reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
-    reduce_xor""".split()
+    reduce_xor"""
 )
 
 

@@ -2,13 +2,12 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxviz.program import marks
 from jaxviz.program._compat import Literal, Var, bind, scan_groups
 from jaxviz.program.trace import Key, Node, Program, Site, Step
 
@@ -20,35 +19,51 @@ class Edit:
     """A change of one layer's value.
 
     Attributes:
+        name: what makes the change, for errors.
         function: takes the value (the layer's pytree) and, where `value` is given, its counterpart; returns the new value.
         value: None, or arrays of the shapes of the site's leaves. Inside a scan each step sees its own slice of them.
     """
 
+    name: str
     function: Callable[..., Any]
     value: tuple[Any, ...] | None = None
 
     def apply(self, site: Site, leaves: list[Any]) -> list[Any]:
+        """The changed arrays of a site."""
         args = () if self.value is None else (site.unflatten(self.value),)
         changed = self.function(site.unflatten(leaves), *args)
         structure = jax.tree.structure(changed)
         if structure != site.structure.treedef:
             raise ValueError(
-                f"replace: the new value of layer {site.key.layer!r} has the structure {structure}, not {site.structure.treedef}"
+                f"{self.name}: the new value of layer {site.key.layer!r} has the structure {structure}, "
+                f"not {site.structure.treedef}"
             )
-        return [fit(site.key.layer, new, old) for new, old in zip(jax.tree.leaves(changed), leaves, strict=True)]
+        return [
+            fit(self.name, site.key.layer, new, old) for new, old in zip(jax.tree.leaves(changed), leaves, strict=True)
+        ]
 
 
-def fit(layer: str, new: Any, old: Any) -> jax.Array:
-    """A new value in the shape and dtype of the old one (an array, or its shape and dtype), if it broadcasts to it."""
+def fit(function: str, layer: str, new: Any, old: Any) -> jax.Array:
+    """A new value in the shape and dtype of the old one (an array, or its shape and dtype), if it broadcasts to it.
+
+    A Python number takes the layer's dtype, where it is one of the same kind or wider: no float becomes an integer.
+    """
     new = jnp.asarray(new)
-    if new.dtype != old.dtype and not new.weak_type:
-        raise TypeError(f"replace: the new value of layer {layer!r} has dtype {new.dtype}, the layer has {old.dtype}")
+    if new.dtype != old.dtype and not (new.weak_type and _rank(new.dtype) <= _rank(old.dtype)):
+        raise TypeError(
+            f"{function}: the new value of layer {layer!r} has dtype {new.dtype}, the layer has {old.dtype}"
+        )
     try:
         return jnp.broadcast_to(new.astype(old.dtype), old.shape)
     except ValueError:
         raise ValueError(
-            f"replace: the new value of layer {layer!r} has shape {new.shape}, the layer has {old.shape}"
+            f"{function}: the new value of layer {layer!r} has shape {new.shape}, the layer has {old.shape}"
         ) from None
+
+
+def _rank(dtype: Any) -> int:
+    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    return next(rank for rank, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind))
 
 
 def evaluate(
@@ -135,7 +150,7 @@ class _Run:
         """The same run with other values in the edits that have values."""
         return _Run(
             self.capture,
-            {**self.edits, **{key: Edit(self.edits[key].function, value) for key, value in values.items()}},
+            self.edits | {key: replace(self.edits[key], value=value) for key, value in values.items()},
         )
 
     def values_in(self, node: Node) -> dict[Key, tuple[Any, ...]]:
@@ -211,7 +226,8 @@ def _while(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tupl
     inside = run.capture & (condition.keys | body.keys)
     if inside:
         raise ValueError(
-            f"capture: layer {min(inside).layer!r} runs inside a while loop, which does not keep its values; use jax.lax.scan or nn.scan there"
+            f"capture: layer {min(inside).layer!r} runs inside a while loop, which does not keep its values; "
+            "use jax.lax.scan or nn.scan there"
         )
     first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
     condition_consts, body_consts, init = operands[:first], operands[first:second], operands[second:]

@@ -14,6 +14,9 @@ from jaxviz.program._compat import is_array
 
 _SEPARATOR = "::"
 
+# In the key of JAX's caches of traced functions, so that a jitted function that was traced without marks is traced again.
+marking = jax.make_user_context(default_value=False)
+
 INPUT, OUTPUT = "input", "output"
 SIDES = (INPUT, OUTPUT)
 
@@ -72,7 +75,7 @@ def mark(value: Any, path: str, *, side: str = OUTPUT, kind: str = "tag") -> Any
 def parse(text: str) -> Mark:
     """The mark that a name equation's text stands for."""
     path, *rest = text.rsplit(_SEPARATOR, 3)
-    if len(rest) != 3:
+    if len(rest) != 3 or rest[0] not in SIDES:
         return Mark(text, OUTPUT, 0, _ARRAY)
     side, leaf, number = rest
     return Mark(path, side, int(leaf), _structures[int(number)])

@@ -1,5 +1,6 @@
 """The traced program: what a function does, as equations, and where in it each layer's value stands."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class Site:
         structure: the pytree of the value, and the layer's kind.
         leaves: shape and dtype of each array. Inside a scan, each has the scan's length as an additional first axis.
         flops: floating-point operations of the layer's call, its inner layers' included; None where they cannot be told.
+        looped: whether it stands inside a while loop, which keeps no values of its steps.
     """
 
     key: Key
@@ -51,6 +53,7 @@ class Site:
     structure: marks.Structure
     leaves: tuple[jax.ShapeDtypeStruct, ...]
     flops: int | None = None
+    looped: bool = False
 
     def unflatten(self, leaves: Any) -> Any:
         """The value as the layer's own pytree."""
@@ -107,7 +110,7 @@ class _Indexer:
     calls: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def node(
-        self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[list[Any]], repeat: int
+        self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[list[Any]], looped: bool
     ) -> Node:
         jaxpr, consts = closed(jaxpr)
         steps: list[Step] = []
@@ -118,13 +121,13 @@ class _Indexer:
                 steps.extend(Step((begun,)) for begun in group)
                 group = []
             if mark is None:
-                steps.append(self._step(equation, lengths, open_layers, repeat))
+                steps.append(self._step(equation, lengths, open_layers, looped))
             elif mark.leaf != len(group):
                 steps.append(Step((equation,)))
             else:
                 group.append(equation)
                 if len(group) == mark.structure.treedef.num_leaves:
-                    steps.append(self._site(mark, tuple(group), lengths, open_layers))
+                    steps.append(self._site(mark, tuple(group), lengths, open_layers, looped))
                     group = []
         steps.extend(Step((begun,)) for begun in group)
         keys = {step.site.key for step in steps if step.site is not None}
@@ -132,7 +135,12 @@ class _Indexer:
         return Node(jaxpr, consts, tuple(steps), frozenset(keys))
 
     def _site(
-        self, mark: marks.Mark, equations: tuple[JaxprEqn, ...], lengths: tuple[int, ...], open_layers: list[list[Any]]
+        self,
+        mark: marks.Mark,
+        equations: tuple[JaxprEqn, ...],
+        lengths: tuple[int, ...],
+        open_layers: list[list[Any]],
+        looped: bool,
     ) -> Step:
         call = self.calls.get((mark.path, mark.side), 0)
         self.calls[mark.path, mark.side] = call + 1
@@ -146,33 +154,34 @@ class _Indexer:
             while open_layers[-1][0] != mark.path:  # a layer that was left without a value
                 open_layers.pop()
             flops = open_layers.pop()[1]
-        site = Site(key, mark.path, mark.structure, leaves, flops)
+        site = Site(key, mark.path, mark.structure, leaves, flops, looped)
         self.sites[key] = site
         return Step(equations, site)
 
-    def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[list[Any]], repeat: int) -> Step:
+    def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[list[Any]], looped: bool) -> Step:
         name = equation.primitive.name
         inner = subprograms(equation)
         if not inner:
-            self._count(cost.flops(equation) * repeat, open_layers)
+            self._count(cost.flops(equation) * math.prod(lengths), open_layers)
             return Step((equation,))
         if name == "scan":
-            lengths, repeat = (*lengths, equation.params["length"]), repeat * equation.params["length"]
+            lengths = (*lengths, equation.params["length"])
+        looped = looped or name == "while"
         if name == "cond":  # one branch is taken: the most expensive counts
             before = [count for _, count in open_layers]
             most, nodes = before, []
             for branch in inner:
                 for entry, count in zip(open_layers, before, strict=True):
                     entry[1] = count
-                nodes.append(self.node(branch, lengths, open_layers, repeat))
+                nodes.append(self.node(branch, lengths, open_layers, looped))
                 most = [max(count, entry[1]) for count, entry in zip(most, open_layers, strict=True)]
             for entry, count in zip(open_layers, most, strict=True):
                 entry[1] = count
             return Step((equation,), None, tuple(nodes))
         if name in CALLS:
-            return Step((equation,), None, tuple(self.node(program, lengths, open_layers, repeat) for program in inner))
+            return Step((equation,), None, tuple(self.node(program, lengths, open_layers, looped) for program in inner))
         for program in inner:  # a primitive that is not gone into: its operations count, its layers cannot be reached
-            _Indexer().node(program, lengths, open_layers, repeat)
+            _Indexer().node(program, lengths, open_layers, looped)
         return Step((equation,))
 
     def _count(self, flops: int, open_layers: list[list[Any]]) -> None:
@@ -192,5 +201,5 @@ def trace(function: Callable[..., Any], *args: Any) -> Program:
     jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*args)
     indexer = _Indexer()
     whole: list[Any] = ["", 0]
-    root = indexer.node(jaxpr, (), [whole], 1)
+    root = indexer.node(jaxpr, (), [whole], False)
     return Program(root, indexer.sites, outputs, whole[1])

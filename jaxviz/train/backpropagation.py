@@ -126,7 +126,7 @@ def backpropagation(
         >>> inputs, targets = jv.data.xor()
         >>> model = jv.Model.from_linen(module, module.init(jax.random.key(0), inputs))
         >>> step = jv.train.backpropagation(
-        ...     model, inputs, targets, loss="sigmoid_binary_cross_entropy", optimizer=optax.sgd(0.1)
+        ...     model, inputs, targets[:, None], loss="sigmoid_binary_cross_entropy", optimizer=optax.sgd(0.1)
         ... )
         >>> list(step.activations)
         ['Dense_0', 'sigmoid_0', 'Dense_1']

@@ -191,6 +191,7 @@ class Run:
         self.patience, self.best, self.stopped = Patience(), None, False
         self.recorder: Recorder
         self._saved_at = time.perf_counter()
+        self.watcher: Watcher | None = None
 
     def train(
         self,
@@ -203,6 +204,7 @@ class Run:
         checkpoint_every: int | None,
     ) -> None:
         """Does the steps that are left."""
+        self.watcher = watcher
         held = validation_data is not None or early_stopping is not None
         validated = validation_data and jax.tree.map(np.asarray, validation_data)
 
@@ -291,8 +293,10 @@ class Run:
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def save(self, checkpoints: Checkpoints) -> None:
-        """Saves the run, all reports read."""
+        """Saves the run, all reports read and all that was watched written: a resumed log has no hole."""
         self.recorder.drain()
+        if self.watcher is not None:
+            self.watcher.drain()
         recorded, steps = self.recorder.save()
         record = {
             "epoch": self.epoch,

@@ -216,6 +216,11 @@ class Watcher:
                 self._failed = True
                 raise
 
+    def drain(self) -> None:
+        """Waits for all that was measured, and writes it: before a checkpoint, so that a resumed log has no hole."""
+        while self._waiting:
+            self._write(self._waiting.popleft())
+
     def close(self) -> None:
         """Writes all that is left and flushes the writer. A second call does nothing."""
         if self._closed:

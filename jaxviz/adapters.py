@@ -181,7 +181,7 @@ class NnxAdapter(Adapter):
         module = nnx.merge(self.parts[0].value, params)  # a copy, so that marking leaves the user's module alone
         if marked:
             for path, submodule in list(nnx.iter_modules(module)):
-                if path:
+                if path and callable(submodule):  # to nnx.Dict, an attribute is one of its items
                     object.__setattr__(submodule, _PATH, paths.join(*map(str, path)))
                     object.__setattr__(submodule, "__class__", _marking(type(submodule)))
         return module(*_positional(inputs), **self.parts[1].value, **keywords)
@@ -202,8 +202,6 @@ def _marking(cls: type) -> type:
         args, kwargs = _mark_inputs(args, kwargs, path, cls.__name__)
         return mark(cls.__call__(self, *args, **kwargs), path, side=OUTPUT, kind=cls.__name__)
 
-    if not callable(getattr(cls, "__call__", None)):  # noqa: B004  (of the class's instances)
-        return cls
     return types.new_class(
         cls.__name__,
         (cls,),
@@ -249,6 +247,7 @@ def nnx_module(module: nnx.Module, keywords: Mapping[str, Any]) -> tuple[NnxAdap
     copy = nnx.merge(*nnx.split(module))
     copy.eval()
     graph, state = nnx.split(copy)
+    state = jax.tree.map(lambda leaf: leaf, state)  # variables of its own: the module's change when it is trained
     static, data = _split_keywords(_evaluation(type(module).__call__, keywords))
     return NnxAdapter(Static(graph), Static(static)), state, data
 

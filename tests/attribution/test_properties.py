@@ -106,6 +106,11 @@ def row(request: pytest.FixtureRequest) -> Row:
     return METHODS[request.param]
 
 
+def rows(applies: Callable[[Row], Any]) -> Any:
+    """The methods that promise a property."""
+    return pytest.mark.parametrize("row", [name for name, row in METHODS.items() if applies(row)], indirect=True)
+
+
 def explain(row: Row, model: jv.Model, inputs: Any = INPUTS, target: Any = TARGET, **settings: Any) -> jax.Array:
     return row.method(model, inputs, target=target, **{**row.settings, **settings})
 
@@ -123,9 +128,8 @@ def test_shape_dtype_and_finite_values(row, model):
     assert np.abs(np.asarray(attribution)).max() > 0
 
 
+@rows(lambda row: not row.random)  # another batch has other noise
 def test_a_batch_is_its_examples(row, model):
-    if row.random:
-        pytest.skip("another batch has other noise")
     whole = explain(row, model)
     assert close(
         np.concatenate([explain(row, model, np.asarray(INPUTS)[i : i + 1], int(TARGET[i])) for i in range(4)]), whole
@@ -138,19 +142,17 @@ def test_jit_changes_nothing(row, model):
     assert close(jitted(model, INPUTS, TARGET), explain(row, model))
 
 
+@rows(lambda row: row.complete)
 def test_completeness(row, model):
-    if not row.complete:
-        pytest.skip("the method does not promise it")
     scores = model(INPUTS)[jnp.arange(4), TARGET]
     gap = jv.completeness_gap(model, INPUTS, explain(row, model), target=TARGET, baseline=row.settings["baseline"])
     # A kink on the path (of a ReLU, of a maximum) costs a quadrature about the share of one step.
     assert np.abs(np.asarray(gap)).max() < 1e-2 * np.abs(np.asarray(scores)).max()
 
 
+@rows(lambda row: row.chunked)
 @pytest.mark.parametrize("model", ["linen"], indirect=True)  # compiling each method again takes its time
 def test_chunks_change_nothing(row, model):
-    if not row.chunked:
-        pytest.skip("the method has no chunks")
     assert close(explain(row, model, chunk_size=8), explain(row, model))
 
 
@@ -168,10 +170,9 @@ def test_a_second_call_traces_nothing(row, model):
     assert before == TRACES
 
 
+@rows(lambda row: "key" in row.settings)
 @pytest.mark.parametrize("model", ["linen"], indirect=True)  # compiling each method again takes its time
 def test_the_same_key_gives_the_same_bits(row, model):
-    if "key" not in row.settings:
-        pytest.skip("the method draws nothing")
     one, same = explain(row, model), explain(row, model)
     assert np.array_equal(one, same)
     assert not np.array_equal(one, explain(row, model, key=jax.random.key(8)))
@@ -189,10 +190,9 @@ def first_and_second(outputs: jax.Array) -> jax.Array:
     return outputs[:, 0] - outputs[:, 1]
 
 
+@rows(lambda row: row.like_inputs)  # Grad-CAM is not linear in the score, for its ReLU
 @pytest.mark.parametrize("model", ["function"], indirect=True)  # compiling each method again takes its time
 def test_callable_target(row, model):
-    if row.method is jv.grad_cam or "cam" in str(row.settings):
-        pytest.skip("not linear in the score, for its ReLU")
     attribution = explain(row, model, target=first_and_second)
     assert attribution.shape[0] == 4
     if row.method in (jv.gradient, jv.input_x_gradient, jv.integrated_gradients):

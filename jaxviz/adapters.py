@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -110,7 +110,7 @@ def _mark_inputs(
             arrays, mark(tuple(leaves[index] for index in arrays), path, side=INPUT, kind=kind), strict=True
         ):
             leaves[index] = leaf
-    return structure.unflatten(leaves)
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _positional(inputs: Any) -> tuple[Any, ...]:
@@ -120,8 +120,8 @@ def _positional(inputs: Any) -> tuple[Any, ...]:
 class Adapter(abc.ABC):
     """The static part of a model; equal to another of the same class with equal parts."""
 
-    def __init__(self, *parts: Hashable) -> None:
-        self.parts = parts
+    def __init__(self, *parts: Any) -> None:
+        self.parts: tuple[Any, ...] = parts
         self._hash = hash((type(self), parts))
 
     def __hash__(self) -> int:
@@ -266,7 +266,7 @@ def function(apply: Callable[[Any, Any], Any]) -> FunctionAdapter:
 def _evaluation(call: Callable[..., Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords, with evaluation mode where the call can be told of it and was not."""
     try:
-        names = inspect.signature(call).parameters
+        names = set(inspect.signature(call).parameters)
     except (TypeError, ValueError):
-        names = {}
+        names = set()
     return {**{name: value for name, value in EVALUATION.items() if name in names}, **keywords}

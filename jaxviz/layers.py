@@ -51,7 +51,7 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
         if key.side == INPUT:
             opened.append((key.layer, set()))
             continue
-        own = set()
+        own: set[str] = set()
         if key.layer == site.path:
             own.update(path for path in parameters if path.startswith(f"{site.path}/"))
         entrance = program.sites.get(Key(key.layer, INPUT))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxviz.adapters import Adapter, Static
 from jaxviz.program import INPUT, OUTPUT, Edit, Key, Program, Site, evaluate, fit, paths, trace
-from jaxviz.program._compat import Literal, bind
+from jaxviz.program._compat import JaxprEqn, Literal, bind
 from jaxviz.program.marks import marking
 
 REPLACE, ADD = "replace", "add"
@@ -170,7 +170,8 @@ class _Cut:
         jaxpr = self.closed.jaxpr
         self.entrance = jaxpr.invars[len(jaxpr.invars) - len(site.leaves) :]
         late = set(self.entrance)
-        self.before_steps, self.after_steps = [], []
+        self.before_steps: list[JaxprEqn] = []
+        self.after_steps: list[JaxprEqn] = []
         for equation in jaxpr.eqns:
             depends = any(not isinstance(atom, Literal) and atom in late for atom in equation.invars)
             (self.after_steps if depends else self.before_steps).append(equation)
@@ -189,10 +190,10 @@ class _Cut:
     def after(self, frontier: list[Any], activation: list[Any]) -> Any:
         """The outputs, from those values and the layer's."""
         values = dict(zip(self.frontier, frontier, strict=True)) | dict(zip(self.entrance, activation, strict=True))
-        return self.outputs.unflatten(_execute(self.after_steps, values, self.closed.jaxpr.outvars))
+        return jax.tree.unflatten(self.outputs, _execute(self.after_steps, values, self.closed.jaxpr.outvars))
 
 
-def _execute(equations: list[Any], values: dict[Any, Any], wanted: list[Any]) -> list[Any]:
+def _execute(equations: list[JaxprEqn], values: dict[Any, Any], wanted: list[Any]) -> list[Any]:
     def read(atom: Any) -> Any:
         return atom.val if isinstance(atom, Literal) else values[atom]
 

@@ -14,6 +14,7 @@ from flax.core import freeze
 import jaxviz as jv
 
 KEY = jax.random.key(0)
+Model: Any = jv.Model  # whose signatures the tests of errors break
 X = jax.random.normal(jax.random.key(1), (3, 4))
 
 
@@ -81,27 +82,27 @@ def test_bound_module_and_frozen_variables():
     ("make", "error", "message"),
     [
         (
-            lambda: jv.Model.from_linen(nnx.Linear(4, 2, rngs=nnx.Rngs(0)), {}),
+            lambda: Model.from_linen(nnx.Linear(4, 2, rngs=nnx.Rngs(0)), {}),
             TypeError,
             "got Linear; use Model.from_nnx",
         ),
-        (lambda: jv.Model.from_linen(Noisy, VARIABLES), TypeError, "must be a flax.linen.Module, got"),
-        (lambda: jv.Model.from_linen(Noisy(), [1]), TypeError, "variables must be a dict of collections .*, got list"),
+        (lambda: Model.from_linen(Noisy, VARIABLES), TypeError, "must be a flax.linen.Module, got"),
+        (lambda: Model.from_linen(Noisy(), [1]), TypeError, "variables must be a dict of collections .*, got list"),
         (
-            lambda: jv.Model.from_linen(Noisy(), VARIABLES["params"]),
+            lambda: Model.from_linen(Noisy(), VARIABLES["params"]),
             ValueError,
             r"has \['Dense_0'\]. Pass {'params': p",
         ),
-        (lambda: jv.Model.from_linen(nn.Dense(2), {"kernel": X, "bias": X}), ValueError, r"has \['kernel', 'bias'\]"),
+        (lambda: Model.from_linen(nn.Dense(2), {"kernel": X, "bias": X}), ValueError, r"has \['kernel', 'bias'\]"),
         (
-            lambda: jv.Model.from_linen(Noisy(), VARIABLES, method="nope"),
+            lambda: Model.from_linen(Noisy(), VARIABLES, method="nope"),
             ValueError,
             "method 'nope' not found in Noisy",
         ),
-        (lambda: jv.Model.from_nnx(nn.Dense(2)), TypeError, "got Dense; use Model.from_linen"),
-        (lambda: jv.Model.from_nnx(3), TypeError, "must be a flax.nnx.Module, got int"),
-        (lambda: jv.Model.from_function(nn.Dense(2), {}), TypeError, "got Dense; use Model.from_linen"),
-        (lambda: jv.Model.from_function(3, {}), TypeError, "must be a function of .params, inputs., got int"),
+        (lambda: Model.from_nnx(nn.Dense(2)), TypeError, "got Dense; use Model.from_linen"),
+        (lambda: Model.from_nnx(3), TypeError, "must be a flax.nnx.Module, got int"),
+        (lambda: Model.from_function(nn.Dense(2), {}), TypeError, "got Dense; use Model.from_linen"),
+        (lambda: Model.from_function(3, {}), TypeError, "must be a function of .params, inputs., got int"),
     ],
 )
 def test_errors(make, error, message):

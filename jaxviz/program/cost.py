@@ -1,6 +1,7 @@
 """What an equation costs: floating-point operations, by the shapes of its operands."""
 
 import math
+from typing import Any
 
 from jaxviz.program._compat import JaxprEqn
 
@@ -28,17 +29,17 @@ def flops(equation: JaxprEqn) -> int:
     Data movement (reshape, transpose, gather, ...) counts as none.
     """
     name = equation.primitive.name
+    operands: list[Any] = [atom.aval for atom in equation.invars]
+    output: Any = equation.outvars[0].aval if equation.outvars else None
     if name in _ELEMENTWISE:
-        return math.prod(equation.outvars[0].aval.shape)
+        return math.prod(output.shape)
     if name in _REDUCTIONS:
-        return math.prod(equation.invars[0].aval.shape)
-    output = equation.outvars[0].aval if equation.outvars else None
+        return math.prod(operands[0].shape)
     if name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
-        left = equation.invars[0].aval
-        return 2 * math.prod(output.shape) * math.prod(left.shape[axis] for axis in contracted)
+        return 2 * math.prod(output.shape) * math.prod(operands[0].shape[axis] for axis in contracted)
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval
+        kernel = operands[1]
         out_channels = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
         return 2 * math.prod(output.shape) * math.prod(kernel.shape) // out_channels
     if name.startswith("reduce_window"):

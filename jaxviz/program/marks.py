@@ -59,7 +59,7 @@ def mark(value: Any, path: str, *, side: str = OUTPUT, kind: str = "tag") -> Any
     if all(marked):
         arrays = treedef
     else:
-        arrays = jax.tree.structure(treedef.unflatten([0 if is_marked else None for is_marked in marked]))
+        arrays = jax.tree.structure(jax.tree.unflatten(treedef, [0 if is_marked else None for is_marked in marked]))
     structure = Structure(arrays, kind)
     plain = side == OUTPUT and structure == _ARRAY
     number = _number(structure)
@@ -69,7 +69,7 @@ def mark(value: Any, path: str, *, side: str = OUTPUT, kind: str = "tag") -> Any
             text = path if plain else _SEPARATOR.join((path, side, str(count), str(number)))
             leaves[index] = checkpoint_name(leaf, text)
             count += 1
-    return treedef.unflatten(leaves)
+    return jax.tree.unflatten(treedef, leaves)
 
 
 def parse(text: str) -> Mark:

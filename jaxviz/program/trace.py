@@ -145,7 +145,7 @@ class _Indexer:
         call = self.calls.get((mark.path, mark.side), 0)
         self.calls[mark.path, mark.side] = call + 1
         key = Key(f"{mark.path}#{call}" if call else mark.path, mark.side)
-        avals = [equation.outvars[0].aval for equation in equations]
+        avals: list[Any] = [equation.outvars[0].aval for equation in equations]
         leaves = tuple(jax.ShapeDtypeStruct((*lengths, *aval.shape), aval.dtype) for aval in avals)
         flops = None
         if mark.side == marks.INPUT:

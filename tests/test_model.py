@@ -314,7 +314,7 @@ def some_views(model: jv.Model, inputs: Any) -> Any:
     views = {}
     for side in ("output", "input"):
         captured = list(model.capture(inputs, side=side).items())
-        for layer, value in captured[side == "input" :: len(captured) // 3 + 1]:
+        for layer, value in captured[side == "input" :: len(captured) // 2 + 1]:
             tail, activation = model.since(layer, inputs, side=side)
             until = model.until(layer, side=side)(inputs)
             replaced = model.replace({layer: value}, side=side)(inputs) if side == "output" else model(inputs)

@@ -1,6 +1,6 @@
 """A convolutional network on 10,000 digits: trained with hooks on, evaluated, and explained.
 
-    python examples/images.py --logdir runs/images
+python examples/images.py --logdir runs/images
 """
 
 import argparse

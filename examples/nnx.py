@@ -1,6 +1,6 @@
 """An NNX network trained with `nnx.Optimizer`, watched in TensorBoard and explained.
 
-    python examples/nnx.py --logdir runs/nnx
+python examples/nnx.py --logdir runs/nnx
 """
 
 import argparse
@@ -29,6 +29,7 @@ class Network(nnx.Module):
         self.head = nnx.Linear(64, 10, rngs=rngs)
 
     def __call__(self, x):
+        """Maps images to logits."""
         x = nnx.relu(self.norm(self.first(x.reshape(x.shape[0], -1))))
         for number, block in enumerate(self.blocks):
             x = jv.tag(x + nnx.relu(block(x)), f"residual_{number}")

@@ -27,6 +27,7 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """Maps images to logits."""
         x = nn.relu(nn.Dense(64)(x.reshape(x.shape[0], -1)))
         return nn.Dense(10)(nn.relu(nn.Dense(64)(x)))
 

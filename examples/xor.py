@@ -37,7 +37,13 @@ keys = jax.random.split(jax.random.key(0), arguments.seeds)
 sweeps = {}
 for rate in (1e-3, 1e-2, 1e-1):
     sweeps[rate] = sweep = jv.train.sweep(
-        module, (inputs, targets), loss=loss, metrics=metrics, optimizer=optax.adam(rate), keys=keys, steps=arguments.epochs
+        module,
+        (inputs, targets),
+        loss=loss,
+        metrics=metrics,
+        optimizer=optax.adam(rate),
+        keys=keys,
+        steps=arguments.epochs,
     )
     final, accuracy = sweep.losses[:, -1], sweep.metrics["binary_accuracy"][:, -1]
     print(
@@ -63,7 +69,11 @@ with jv.tensorboard.Writer(arguments.logdir) as writer:
     model = state.model
     first = model.params["params"]["Dense_0"]
     surface = jv.figures.decision_surface(
-        lambda points: jax.nn.sigmoid(model(points)[:, 0]), inputs, labels, hidden=(first["kernel"], first["bias"]), title="XOR"
+        lambda points: jax.nn.sigmoid(model(points)[:, 0]),
+        inputs,
+        labels,
+        hidden=(first["kernel"], first["bias"]),
+        title="XOR",
     )
     writer.figure("decision_surface", surface, arguments.epochs)
 

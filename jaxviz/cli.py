@@ -29,7 +29,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--resume", action="store_true", help="go on with the interrupted demo in --logdir")
     demo.set_defaults(run=_demo)
 
-    board = commands.add_parser("tensorboard", help="open TensorBoard on a log directory, with every logged picture kept")
+    board = commands.add_parser(
+        "tensorboard", help="open TensorBoard on a log directory, with every logged picture kept"
+    )
     board.add_argument("logdir", type=Path)
     board.add_argument("--port", type=int, default=6006, help="0 picks a free one (default: 6006)")
     board.add_argument("--host", default="localhost")
@@ -73,8 +75,15 @@ def _tensorboard(arguments: argparse.Namespace) -> int:
     from tensorboard import default, program
 
     board = program.TensorBoard(default.get_plugins())
-    settings = {"logdir": arguments.logdir, "host": arguments.host, "port": arguments.port, "samples_per_plugin": "images=1000"}
-    board.configure(["jaxviz tensorboard", *(part for name, value in settings.items() for part in (f"--{name}", str(value)))])
+    settings = {
+        "logdir": arguments.logdir,
+        "host": arguments.host,
+        "port": arguments.port,
+        "samples_per_plugin": "images=1000",
+    }
+    board.configure(
+        ["jaxviz tensorboard", *(part for name, value in settings.items() for part in (f"--{name}", str(value)))]
+    )
     return board.main() or 0
 
 

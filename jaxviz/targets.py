@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.adapters import Static
+from jaxviz.static import Static
 
 
 @jax.tree_util.register_dataclass

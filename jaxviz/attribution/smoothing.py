@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.adapters import Static
 from jaxviz.attribution.arguments import check_choice, check_count, check_key, prepare
 from jaxviz.model import Model
+from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
 REDUCTIONS = ("mean", "square", "variance")

@@ -116,10 +116,10 @@ def _evaluate(
         writer.pr_curve(f"mnist/digit_{digit}", labels == digit, probabilities[:, digit], step)
     counts = figures.confusion_counts(labels, predictions, num_classes=10)
     np.fill_diagonal(counts, 0)
-    digit, answer = np.unravel_index(counts.argmax(), counts.shape)
+    label, answer = np.unravel_index(counts.argmax(), counts.shape)
     found = [f"accuracy on {len(labels)} held-out digits: {np.mean(predictions == labels):.2%} ({len(wrong)} wrong)"]
     if most:
-        found.append(f"the most common mistake: a {digit} taken for a {answer}, {counts.max()} times")
+        found.append(f"the most common mistake: a {label} taken for a {answer}, {counts.max()} times")
     return found, wrong
 
 

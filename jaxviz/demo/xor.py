@@ -34,7 +34,7 @@ MODULE = models.MLP(features=(2, 1), activation="sigmoid")
 def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
     """Runs the XOR part of the demo; returns what was found."""
     inputs, labels = data.xor()
-    targets = labels[:, None].astype(jnp.float32)
+    targets = labels[:, None].astype(np.float32)
     keys = jax.random.split(jax.random.key(seed), 64 if quick else 256)
     with Writer(folder) as writer:
         album = Album(writer, folder / "pictures")
@@ -78,14 +78,15 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
             ends,
         ]
         found.append(
-            f"the best network: accuracy {final['binary_accuracy']:.2f}, loss {final['loss']:.4f}; its answer at (0.5, 0.5) is {middle:.3f}"
+            f"the best network: accuracy {final['binary_accuracy']:.2f}, loss {final['loss']:.4f}; "
+            f"its answer at (0.5, 0.5) is {middle:.3f}"
         )
         writer.text("xor/found", "\n\n".join(found), EPOCHS)
     return found
 
 
 def _one_step(
-    inputs: np.ndarray, targets: jax.Array, key: jax.Array, writer: Writer, album: Album, console: Console
+    inputs: np.ndarray, targets: np.ndarray, key: jax.Array, writer: Writer, album: Album, console: Console
 ) -> None:
     """Shows every number of one step of gradient descent, in tables and on the network."""
     state = train.create_state(MODULE, inputs, optimizer=optax.sgd(1.0), key=key)
@@ -128,7 +129,7 @@ def _surface(model: Model, inputs: np.ndarray, labels: np.ndarray) -> "Figure":
     )
 
 
-def _sweep(inputs: np.ndarray, targets: jax.Array, keys: jax.Array, rate: float) -> train.Sweep:
+def _sweep(inputs: np.ndarray, targets: np.ndarray, keys: jax.Array, rate: float) -> train.Sweep:
     return train.sweep(
         MODULE,
         (inputs, targets),

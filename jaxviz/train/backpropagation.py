@@ -48,8 +48,15 @@ class Backpropagation:
     def tables(self) -> Iterator[tuple[str, list[str], Rows]]:
         """The tables: title, names of the columns, rows of text."""
         examples = [f"example {index}" for index in range(len(self.inputs))]
-        forward = [*_rows("inputs", self.inputs), *(row for path, value in self.activations.items() for row in _rows(path, value))]
-        yield f"Forward pass: values (loss {self.loss:.4f})", ["value", *examples], [*forward, *_rows("target", self.targets)]
+        forward = [
+            *_rows("inputs", self.inputs),
+            *(row for path, value in self.activations.items() for row in _rows(path, value)),
+        ]
+        yield (
+            f"Forward pass: values (loss {self.loss:.4f})",
+            ["value", *examples],
+            [*forward, *_rows("target", self.targets)],
+        )
         backward = [row for path, value in reversed(self.activation_gradients.items()) for row in _rows(path, value)]
         yield "Backward pass: gradient of the loss with respect to each value", ["value", *examples], backward
         columns = ["parameter", "before", "gradient", *(["update", "after"] if self.updates is not None else [])]
@@ -137,10 +144,17 @@ def backpropagation(
         D. E. Rumelhart, G. E. Hinton, R. J. Williams. Learning representations by back-propagating errors. Nature 323, 1986.
     """
     layers = tuple(layer.path for layer in model.layers(inputs))
-    numbers = sum(layer.nbytes // 4 for layer in model.layers(inputs)) + sum(map(jnp.size, jax.tree.leaves(model.params)))
+    numbers = sum(layer.nbytes // 4 for layer in model.layers(inputs)) + sum(
+        map(jnp.size, jax.tree.leaves(model.params))
+    )
     if numbers > most:
-        raise ValueError(f"backpropagation: {numbers} numbers are too many to be read, at most {most}; take fewer examples or a smaller network")
-    value, activations, gradients, parameter_gradients, updates = _step(model, inputs, targets, layers, resolve_loss(loss), optimizer)
+        raise ValueError(
+            f"backpropagation: {numbers} numbers are too many to be read, at most {most}; "
+            "take fewer examples or a smaller network"
+        )
+    value, activations, gradients, parameter_gradients, updates = _step(
+        model, inputs, targets, layers, resolve_loss(loss), optimizer
+    )
     order = [path for path in layers if hasattr(activations[path], "shape")]
     host = functools.partial(jax.tree.map, np.asarray)
     named = model.apply.parameters
@@ -182,7 +196,11 @@ def _step(
 def _rows(path: str, value: np.ndarray) -> Rows:
     """One row per unit, one column per example."""
     units = value.reshape(len(value), -1)
-    names = [path] if value.ndim == 1 else [f"{path}[{', '.join(map(str, index))}]" for index in np.ndindex(value.shape[1:])]
+    names = (
+        [path]
+        if value.ndim == 1
+        else [f"{path}[{', '.join(map(str, index))}]" for index in np.ndindex(value.shape[1:])]
+    )
     return [[name, *map(_number, unit)] for name, unit in zip(names, units.T, strict=True)]
 
 

@@ -61,7 +61,7 @@ class LinenNetwork:
     def _mode(self) -> dict[str, Any]:
         # The adapter sets every argument that tells of the mode to evaluation; training is their opposite.
         adapter, _, _ = adapters.linen(self.module, {"params": {}}, {})
-        return {name: not value for name, value in adapter.parts[1].value.items()}  # type: ignore[attr-defined]
+        return {name: not value for name, value in adapter.parts[1].value.items()}
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,10 @@ def test_bad_calls():
     with pytest.raises(TypeError, match=r"smooth\(gradient\): key is missing"):
         smoothed(CUBE, INPUTS)
     with pytest.raises(TypeError, match=r"key must be a jax\.random\.key, got 3"):
-        smoothed(CUBE, INPUTS, key=3)  # type: ignore[arg-type]
+        smoothed(CUBE, INPUTS, key=3)
     with pytest.raises(ValueError, match="key must be one key"):
         smoothed(CUBE, INPUTS, key=jax.random.split(KEY))
     with pytest.raises(ValueError, match="noise has 2 entries, but the model has 1 inputs"):
         smoothed(CUBE, INPUTS, key=KEY)
     with pytest.raises(TypeError, match="method must be an attribution method"):
-        jv.smooth("gradient")  # type: ignore[arg-type]
+        jv.smooth("gradient")

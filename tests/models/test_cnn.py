@@ -37,7 +37,10 @@ def test_parameter_counts_by_hand():
     normed = jax.eval_shape(CNN(10, head="mean", batch_norm=True).init, KEY, x)
     assert count(normed["params"]) == conv + 16 + 32 + 64 + 64 * 10 + 10  # scale and bias instead of bias
     assert count(normed["batch_stats"]) == 2 * (16 + 32 + 64)
-    assert count(jax.eval_shape(CNN(10, channels=(4,), kernel=5, depth=2, head="mean").init, KEY, x)) == 26 * 4 + 101 * 4 + 50
+    assert (
+        count(jax.eval_shape(CNN(10, channels=(4,), kernel=5, depth=2, head="mean").init, KEY, x))
+        == 26 * 4 + 101 * 4 + 50
+    )
 
 
 def test_layers_and_their_shapes():

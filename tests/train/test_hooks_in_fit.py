@@ -11,7 +11,7 @@ import jaxviz as jv
 
 INPUTS = np.random.default_rng(0).normal(size=(96, 6, 6, 1)).astype(np.float32)
 LABELS = (INPUTS.mean((1, 2, 3)) > 0).astype(np.int32)
-TRACED = []
+TRACED: list[int] = []
 
 
 @pytest.mark.parametrize("kind", ["steps one by one", "many steps per dispatch"])

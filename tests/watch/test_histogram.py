@@ -146,4 +146,4 @@ def test_errors():
     with pytest.raises(ValueError, match=r"bins must be 2 to 1024, got 1$"):
         histogram(jnp.zeros(3), bins=1)
     with pytest.raises(TypeError, match="bins must be an int, got float"):
-        histogram(jnp.zeros(3), bins=4.0)  # type: ignore[arg-type]
+        histogram(jnp.zeros(3), bins=4.0)

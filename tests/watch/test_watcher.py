@@ -290,7 +290,7 @@ def test_filters_and_errors():
     with pytest.raises(ValueError, match="different names, got weights, weights"):
         watch.Watcher(Recorder(), [watch.weights(), watch.weights(every=2)])
     with pytest.raises(TypeError, match="must be a Python int counted by the loop"):
-        watcher.record(jnp.array(3), {})  # type: ignore[arg-type]
+        watcher.record(jnp.array(3), {})
     with pytest.raises(TypeError, match="step must be an int scalar, got float32"):
         watcher.measure(watch.StepView(1.0, params=X))
     with pytest.raises(TypeError, match="what the step returned"):

@@ -50,4 +50,4 @@ def test_choose_and_hints():
     with pytest.raises(ValueError, match=r"nearest of 20 layers: Block_0/Dense_0"):
         paths.choose("f", ("zzz",), known)
     with pytest.raises(TypeError, match="patterns must be strings, got int"):
-        paths.match("a", (3,))  # type: ignore[arg-type]
+        paths.match("a", (3,))

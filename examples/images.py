@@ -45,7 +45,7 @@ state, history = jv.train.fit(
         jv.watch.weights(every=50),
         jv.watch.gradients(every=50),
         jv.watch.activations(test_images[:256], layers="relu_*", every=50),
-        jv.watch.saliency(test_images[:4], targets=test_labels[:4], every=100),
+        jv.watch.saliency(test_images[:4], target=test_labels[:4], every=100),
     ],
 )
 

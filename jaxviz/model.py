@@ -187,6 +187,15 @@ class Model:
         return Model(adapter, (self.params, arrays), self.keywords)
 
 
+def check_model(function: str, model: Any) -> None:
+    """Raises unless model is a `Model`; function is the name of the caller, for the error message."""
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with "
+            "Model.from_linen(module, variables), Model.from_nnx(module) or Model.from_function(apply, params)"
+        )
+
+
 @jax.jit
 def _call(model: Model, inputs: Any) -> Any:
     return model.apply(model.params, model.keywords, inputs)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from jaxviz import views
 from jaxviz.layers import Layer, layer_records, size
-from jaxviz.model import Model
+from jaxviz.model import Model, check_model
 
 _COLUMNS = ("Layer", "Kind", "Output shape", "Parameters", "FLOPs", "Memory")
 
@@ -112,11 +112,7 @@ def summary(model: Model, inputs: Any) -> Summary:
         Memory of inputs: 128 B
         Memory of activations: 576 B
     """
-    if not isinstance(model, Model):
-        raise TypeError(
-            f"summary: model must be a jaxviz.Model, got {type(model).__name__}; "
-            "make one with Model.from_linen, Model.from_nnx or Model.from_function"
-        )
+    check_model("summary", model)
     program = views.program(model, inputs)
     parameters = model.apply.parameters(model.params)
     layers = layer_records(parameters, program)

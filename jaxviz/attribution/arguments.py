@@ -10,17 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import targets
-from jaxviz.model import Model
+from jaxviz.model import Model, check_model
 from jaxviz.targets import Target
-
-
-def check_model(function: str, model: Any) -> None:
-    """Raises unless model is a `jaxviz.Model`."""
-    if not isinstance(model, Model):
-        raise TypeError(
-            f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with "
-            "Model.from_linen(module, variables), Model.from_nnx(module) or Model.from_function(apply, params)"
-        )
 
 
 def prepare(function: str, model: Any, inputs: Any, target: Any) -> tuple[Any, Target]:
@@ -167,6 +158,5 @@ def _all_finite(leaves: list[jax.Array]) -> jax.Array:
 
 def _finite(leaves: list[jax.Array]) -> bool:
     result = _all_finite(leaves)
-    return isinstance(result, jax.core.Tracer) or bool(
-        result
-    )  # constants inside a jitted function are not looked at either
+    # Constants inside a jitted function are not looked at either.
+    return isinstance(result, jax.core.Tracer) or bool(result)

@@ -73,8 +73,8 @@ def _train(
         watch.gradients(every=25),
         watch.updates(every=25),
         watch.activations(probe, layers="relu_*", every=50),
-        watch.saliency(shown, targets=held_out[1][:4], every=100),
-        watch.input_gradients(probe[:64], targets=held_out[1][:64], every=50),
+        watch.saliency(shown, target=held_out[1][:4], every=100),
+        watch.input_gradients(probe[:64], target=held_out[1][:64], every=50),
     )
     return train.fit(
         state,

@@ -20,7 +20,7 @@ def top_score(outputs: jax.Array) -> jax.Array:
 def saliency(
     images: Any,
     *,
-    targets: TargetLike = None,
+    target: TargetLike = None,
     every: int = 500,
     method: Callable[..., Any] = _saliency,
     name: str = "saliency",
@@ -32,7 +32,7 @@ def saliency(
     Args:
         images: float or uint8 `(batch, height, width, channels)`; a few. The model gets
             uint8 images as float32 in [0, 1].
-        targets: what is explained: an int, an int array `(batch,)`, or a callable `outputs -> (batch,)`; None for the class
+        target: what is explained: an int, an int array `(batch,)`, or a callable `outputs -> (batch,)`; None for the class
             that the model answers at the time.
         every: measured at the steps that this divides.
         method: `method(model, inputs, target=...) -> attribution` of the shape of inputs, such as `jaxviz.integrated_gradients`.
@@ -46,10 +46,10 @@ def saliency(
         raise ValueError(f"watch.{name}: images must be (batch, height, width, 1 or 3), got shape {images.shape}")
     if images.dtype == np.uint8:
         images = images.astype(np.float32) / 255
-    target = top_score if targets is None else targets
+    explained = top_score if target is None else target
 
     def measure(view: StepView) -> Any:
-        attribution = method(needed(name, view, "model"), jnp.asarray(images), target=target)
+        attribution = method(needed(name, view, "model"), jnp.asarray(images), target=explained)
         if attribution.shape != images.shape:
             raise ValueError(
                 f"watch.{name}: method must give an attribution of the images' shape {images.shape}, got {attribution.shape}"
@@ -68,7 +68,7 @@ def saliency(
 def input_gradients(
     probe: Any,
     *,
-    targets: TargetLike = None,
+    target: TargetLike = None,
     loss: Callable[[Any], jax.Array] | None = None,
     every: int = 100,
     name: str = "input_gradients",
@@ -79,21 +79,21 @@ def input_gradients(
 
     Args:
         probe: a batch of inputs, as for a model's call.
-        targets: the score to differentiate: as for `saliency`.
+        target: the score to differentiate: as for `saliency`.
         loss: `outputs -> (batch,)`, losses of the probe's examples, to differentiate in place of a score.
         every: measured at the steps that this divides.
         name: of the hook, and the first part of its tags.
 
     Raises:
-        ValueError: if both targets and loss are given.
+        ValueError: if both target and loss are given.
     """
-    if loss is not None and targets is not None:
-        raise ValueError(f"watch.{name}: give targets or loss, not both")
-    target = loss or (top_score if targets is None else targets)
+    if loss is not None and target is not None:
+        raise ValueError(f"watch.{name}: give target or loss, not both")
+    explained = loss or (top_score if target is None else target)
 
     def measure(view: StepView) -> Any:
         model = needed(name, view, "model")
-        slopes = jax.grad(lambda inputs: select(model(inputs), target).sum())(probe)
+        slopes = jax.grad(lambda inputs: select(model(inputs), explained).sum())(probe)
         squares = [
             (leaf * leaf).reshape(leaf.shape[0], -1).sum(axis=1).astype(jnp.float32) for leaf in jax.tree.leaves(slopes)
         ]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.model import Model
+from jaxviz.model import Model, check_model
 from jaxviz.watch.hook import Hook, StepView
 from jaxviz.watch.packed import Packed
 
@@ -113,7 +113,7 @@ class Watcher:
 
     def due(self, step: int, *, steps: int = 1) -> bool:
         """Whether `probe` has something to measure in the steps from `step` to `step + steps - 1`."""
-        return any(hook.probe and -(-step // hook.every) * hook.every < step + steps for hook in self.hooks)
+        return bool(self._due(step, steps))
 
     def probe(self, step: int, model: Model, *, steps: int = 1) -> None:
         """Measures the hooks on the model, where they are due, in a compiled call of their own. Does not wait for it.
@@ -126,13 +126,14 @@ class Watcher:
             steps: where the loop does several steps per dispatch, how many: a hook that is due at any of them is measured now.
         """
         step = self._step("Watcher.probe", step)
-        due = lambda hook: hook.probe and -(-step // hook.every) * hook.every < step + steps  # noqa: E731
-        hooks = tuple(hook for hook in self.hooks if due(hook))
+        hooks = self._due(step, steps)
         if not hooks:
             return
-        if not isinstance(model, Model):
-            raise TypeError(f"Watcher.probe: model must be a jaxviz.Model, got {type(model).__name__}")
+        check_model("Watcher.probe", model)
         self._enqueue(step, _probed(jnp.asarray(step, jnp.int32), model, hooks), None)
+
+    def _due(self, step: int, steps: int) -> tuple[Hook, ...]:
+        return tuple(hook for hook in self.hooks if hook.probe and -(-step // hook.every) * hook.every < step + steps)
 
     # -- on the host ---------------------------------------------------------------------------------------------------
 

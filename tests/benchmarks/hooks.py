@@ -79,6 +79,6 @@ def all_hooks(held_out: Data, every: int) -> Hooks:
         jv.watch.gradients(every=every),
         jv.watch.updates(every=every),
         jv.watch.activations(probe, layers="relu_*", every=every),
-        jv.watch.saliency(images[:4], targets=labels[:4], every=every),
-        jv.watch.input_gradients(probe, targets=marks, every=every),
+        jv.watch.saliency(images[:4], target=labels[:4], every=every),
+        jv.watch.input_gradients(probe, target=marks, every=every),
     )

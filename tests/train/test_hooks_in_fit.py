@@ -25,8 +25,8 @@ def test_each_hook_is_measured_at_its_steps(kind, tmp_path):
         jv.watch.gradients(every=3, layers="Dense_0/*"),
         jv.watch.updates(every=6, layers="Dense_0/kernel"),
         jv.watch.activations(INPUTS[:16], layers=layer, every=4),
-        jv.watch.saliency(INPUTS[:2], targets=LABELS[:2], every=5),
-        jv.watch.input_gradients(INPUTS[:4], targets=LABELS[:4], every=12),
+        jv.watch.saliency(INPUTS[:2], target=LABELS[:2], every=5),
+        jv.watch.input_gradients(INPUTS[:4], target=LABELS[:4], every=12),
     ]
     state = jv.train.create_state(module, INPUTS, optimizer=optax.adam(1e-2), key=jax.random.key(0))
     state, history = jv.train.fit(
@@ -65,7 +65,7 @@ def test_a_second_fit_with_the_same_hooks_traces_nothing(tmp_path):
             TRACED.append(1)
             return nn.Dense(2)(x.reshape(x.shape[0], -1))
 
-    hooks = [jv.watch.weights(every=2), jv.watch.saliency(INPUTS[:2], targets=LABELS[:2], every=2)]
+    hooks = [jv.watch.weights(every=2), jv.watch.saliency(INPUTS[:2], target=LABELS[:2], every=2)]
     state = jv.train.create_state(Network(), INPUTS, optimizer=optax.sgd(0.1), key=jax.random.key(0))
     settings = {"loss": "softmax_cross_entropy", "batch_size": 32, "hooks": hooks, "progress": False}
     jv.train.fit(state, (INPUTS, LABELS), logdir=tmp_path / "one", **settings)

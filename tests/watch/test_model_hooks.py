@@ -60,9 +60,9 @@ def test_activations(tmp_path, inside):
 def test_saliency_and_input_gradients(tmp_path):
     targets = np.array([0, 1, 2, 0, 1])
     hooks = [
-        watch.saliency(IMAGES[:2], targets=targets[:2]),
+        watch.saliency(IMAGES[:2], target=targets[:2]),
         watch.saliency(IMAGES[:2], method=jv.gradient, name="gradient"),
-        watch.input_gradients(IMAGES, targets=targets),
+        watch.input_gradients(IMAGES, target=targets),
         watch.input_gradients(IMAGES, loss=lambda outputs: (outputs**2).sum(axis=1), name="loss_gradients"),
     ]
     log = logged(tmp_path, hooks)
@@ -107,8 +107,8 @@ def test_errors():
         ValueError, match=r"watch\.saliency: images must be \(batch, height, width, 1 or 3\), got shape \(8, 8, 1\)"
     ):
         watch.saliency(IMAGES[0])
-    with pytest.raises(ValueError, match="give targets or loss, not both"):
-        watch.input_gradients(IMAGES, targets=1, loss=jnp.sum)
+    with pytest.raises(ValueError, match="give target or loss, not both"):
+        watch.input_gradients(IMAGES, target=1, loss=jnp.sum)
     with pytest.raises(ValueError, match=r"bounds must be \(low, high\) with low < high"):
         watch.activations(IMAGES, bounds={"**": (1, 0)})
     with (

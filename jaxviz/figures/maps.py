@@ -152,7 +152,7 @@ def heatmaps(
     """
     heats = [
         as_map("heatmaps", item, channels, f"attributions[{i}]")
-        for i, item in enumerate(_items("attributions", attributions))
+        for i, item in enumerate(_items("heatmaps", "attributions", attributions))
     ]
     if not 1 <= len(heats) <= 100:
         raise ValueError(f"heatmaps: attributions must hold 1 to 100 maps, got {len(heats)}")
@@ -161,7 +161,7 @@ def heatmaps(
     colors: list[np.ndarray | None] = [None] * len(heats)
     notes: list[str] = []
     if images is not None:
-        given = _items("images", images)
+        given = _items("heatmaps", "images", images)
         if len(given) != len(heats):
             raise ValueError(f"heatmaps: images must be as many as attributions, {len(heats)}, got {len(given)}")
         for i, item in enumerate(given):
@@ -234,7 +234,7 @@ def explanations(
     """
     where = "explanations"
     checks.check_choice(where, "scale", scale, ("map", "method"))
-    given = _items("images", images)
+    given = _items(where, "images", images)
     count = len(given)
     if not 1 <= count <= 24:
         raise ValueError(f"{where}: images must hold 1 to 24 images, got {count}")
@@ -270,7 +270,7 @@ def explanations(
 
     missing = clipped = 0
     for column, (method, maps) in enumerate(attributions.items(), start=1):
-        items = _items(f"attributions[{method!r}]", maps)
+        items = _items(where, f"attributions[{method!r}]", maps)
         if len(items) != count:
             raise ValueError(
                 f"{where}: attributions[{method!r}] must hold one map per image, {count} in all, got {len(items)}"
@@ -314,12 +314,12 @@ def explanations(
     return figure
 
 
-def _items(name: str, value: Any) -> list[Any]:
+def _items(where: str, name: str, value: Any) -> list[Any]:
     if isinstance(value, list | tuple):
         return list(value)
     array = np.asarray(value)
     if array.ndim < 1:
-        raise TypeError(f"heatmaps: {name} must be a batch or a sequence of arrays, got {type(value).__name__}")
+        raise TypeError(f"{where}: {name} must be a batch or a sequence of arrays, got {type(value).__name__}")
     return list(array)
 
 

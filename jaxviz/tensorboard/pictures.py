@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_NOT_FINITE = (
-    240,
-    228,
-    66,
-)  # yellow: neither on a scale of grays nor in most heat maps, and told apart by every reader
+# Yellow: neither on a scale of grays nor in most heat maps, and told apart by every reader.
+_NOT_FINITE = (240, 228, 66)
 _ROUNDING = 1e-3  # how far outside [0, 1] is a rounding error, not a mistake
 
 

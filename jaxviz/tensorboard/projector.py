@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from google.protobuf import text_format  # type: ignore[import-untyped]
+from google.protobuf import text_format  # type: ignore[import-untyped]  # protobuf ships no types
 from tensorboard.plugins.projector import projector_config_pb2
 
 from jaxviz.tensorboard import checks, pictures
@@ -111,14 +111,12 @@ def _table(where: str, metadata: Any, n: int) -> str:
                 f"{where}: metadata must hold one label per vector: column {name!r} has {len(values)}, vectors {n}"
             )
         listed = values if isinstance(values, Sequence) else np.asarray(values).tolist()
-        cells.append(
-            [" ".join(str(value).split()) or "-" for value in listed]
-        )  # a tab or line end would break the table
+        # A tab or line end would break the table.
+        cells.append([" ".join(str(value).split()) or "-" for value in listed])
     if not cells:
         raise ValueError(f"{where}: metadata must have at least one column, got {metadata!r}")
-    header = [] if len(cells) == 1 and not isinstance(metadata, Mapping) else ["\t".join(columns)]
-    if len(cells) == 1:
-        header = []  # the projector takes the first line of a single column for a label
+    # No header over a single column: the projector would take it for a label.
+    header = ["\t".join(columns)] if len(cells) > 1 else []
     return "\n".join([*header, *("\t".join(row) for row in zip(*cells, strict=True))]) + "\n"
 
 

@@ -29,7 +29,6 @@ def as_array(tensor: TensorProto) -> np.ndarray:
         array = np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
     else:
         values = np.array(list(getattr(tensor, listed)), dtype)
-        array = (
-            np.full(shape, values[0], dtype) if values.size == 1 else values.reshape(shape)
-        )  # one value fills the shape
+        # One value fills the shape.
+        array = np.full(shape, values[0], dtype) if values.size == 1 else values.reshape(shape)
     return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.program import paths
-from jaxviz.watch.histogram import BINS
+from jaxviz.watch.histogram import BINS, check_bins
 from jaxviz.watch.hook import Hook, StepView, needed
-from jaxviz.watch.parameters import Patterns, check_statistics, described, write_described
+from jaxviz.watch.parameters import Patterns, as_patterns, check_statistics, described, write_described
 
 Bounds = tuple[float | None, float | None]
 
@@ -58,12 +58,14 @@ def activations(
         name: as for `weights`.
 
     Raises:
-        ValueError: if a setting is out of its range; when measured, if a layer is not found.
+        TypeError, ValueError: if a setting is of another type or out of its range; when measured, if a layer is not found.
     """
-    wanted = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
+    wanted = None if layers is None else as_patterns(name, layers)
     statistics = check_statistics(name, statistics)
+    check_bins(f"watch.{name}", bins)
     for pattern, bound in bounds.items():
-        if len(bound) != 2 or (None not in bound and not bound[0] < bound[1]):  # type: ignore[operator]
+        low, high = bound if len(bound) == 2 else (0.0, 0.0)
+        if low is not None and high is not None and not low < high:
             raise ValueError(
                 f"watch.{name}: bounds must be (low, high) with low < high, either None; {pattern!r} has {bound}"
             )

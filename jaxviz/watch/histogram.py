@@ -58,24 +58,25 @@ def histogram(values: Any, *, bins: int = BINS) -> Histogram:
         >>> found.counts.tolist(), int(found.inf)
         ([1, 2, 0, 1], 1)
     """
-    _check_bins(bins)
+    check_bins("watch.histogram", bins)
     tensors = as_reals("watch.histogram", [values])
     return jax.tree.map(lambda column: column[0], _count(tensors, *ranges_of(tensors), bins))
 
 
 def describe(tensors: Sequence[Any], *, bins: int = BINS) -> tuple[Histogram, Statistics]:
     """Histograms and statistics of several tensors; each field has axis 0 of length `len(tensors)`."""
-    _check_bins(bins)
+    check_bins("watch.describe", bins)
     arrays = as_reals("watch.describe", tensors)
     found = statistics_of(arrays)
     return _count(arrays, found.low, found.high, bins), found
 
 
-def _check_bins(bins: int) -> None:
+def check_bins(function: str, bins: Any) -> None:
+    """Raises unless bins is an int from 2 to 1024."""
     if isinstance(bins, bool) or not isinstance(bins, int):
-        raise TypeError(f"watch.histogram: bins must be an int, got {type(bins).__name__}")
+        raise TypeError(f"{function}: bins must be an int, got {type(bins).__name__}")
     if not 2 <= bins <= 1024:
-        raise ValueError(f"watch.histogram: bins must be 2 to 1024, got {bins}")
+        raise ValueError(f"{function}: bins must be 2 to 1024, got {bins}")
 
 
 class _Grid(NamedTuple):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxviz.program import paths
-from jaxviz.watch.histogram import BINS, describe
+from jaxviz.watch.histogram import BINS, check_bins, describe
 from jaxviz.watch.hook import Hook, StepView, needed
 
 STATISTICS = ("mean", "std", "norm", "zeros", "low", "high")
@@ -41,7 +41,8 @@ def weights(
         name: of the hook and the first part of its tags.
 
     Raises:
-        ValueError: if a setting is out of its range; when measured, if the StepView has no params or a pattern fits none.
+        TypeError, ValueError: if a setting is of another type or out of its range; when measured, if the StepView has no
+            params or a pattern fits none.
     """
     return _parameters(name, "params", every, layers, statistics, histograms, bins)
 
@@ -84,7 +85,7 @@ def updates(
         ratio: whether to write the ratio; needs `StepView.params` too.
     """
     plain = _parameters(name, "updates", every, layers, statistics, histograms, bins)
-    layers = _as_tuple(layers)
+    layers = as_patterns(name, layers)
 
     def measure(view: StepView) -> Any:
         found = plain.measure(view)
@@ -111,7 +112,8 @@ def updates(
 def _parameters(
     name: str, field: str, every: int, layers: Patterns, statistics: Iterable[str], histograms: bool, bins: int
 ) -> Hook:
-    layers, statistics = _as_tuple(layers), check_statistics(name, statistics)
+    layers, statistics = as_patterns(name, layers), check_statistics(name, statistics)
+    check_bins(f"watch.{name}", bins)
 
     def measure(view: StepView) -> Any:
         return described(chosen(name, needed(name, view, field), layers), bins)
@@ -170,8 +172,13 @@ def _norm(values: jax.Array) -> jax.Array:
     return jnp.sqrt((values * values).sum())
 
 
-def _as_tuple(layers: Patterns) -> tuple[str, ...]:
-    return (layers,) if isinstance(layers, str) else tuple(layers)
+def as_patterns(name: str, layers: Any) -> tuple[str, ...]:
+    """The patterns as a tuple, checked."""
+    patterns = (layers,) if isinstance(layers, str) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(f"watch.{name}: layers must be a pattern or several, got {pattern!r}")
+    return patterns
 
 
 def chosen(name: str, tree: Any, layers: tuple[str, ...]) -> dict[str, jax.Array]:

@@ -125,3 +125,18 @@ def test_errors():
 class _Flush:
     def flush(self):
         pass
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: watch.weights(bins=1), ValueError, "watch.weights: bins must be 2 to 1024, got 1"),
+        (lambda: watch.updates(layers=3), TypeError, "watch.updates: layers must be a pattern or several, got 3"),
+        (lambda: watch.activations(IMAGES, bins=2.5), TypeError, "watch.activations: bins must be an int, got float"),
+        (lambda: watch.activations(IMAGES, bounds={"*": (1.0, 0.0)}), ValueError, r"low < high, .* has \(1.0, 0.0\)"),
+        (lambda: watch.activations(IMAGES, bounds={"*": (1.0,)}), ValueError, r"low < high, .* has \(1.0,\)"),
+    ],
+)
+def test_settings_out_of_range(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -49,10 +49,16 @@ def sheet(
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=paper, edgecolor=paper, frameon=True, layout=engine)
     FigureCanvasAgg(figure)
     if layout is not None:
-        figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.02)  # type: ignore[union-attr, call-arg]
+        space(figure, w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.02)
     if title is not None:
         figure.suptitle(wrap(title, width, TITLE + 1), size=TITLE + 1, weight="bold", color=palette.INK)
     return figure
+
+
+def space(figure: Figure, **sizes: float) -> None:
+    """Sets the room around panels: `w_pad` and `h_pad` in inches, `wspace` and `hspace` as shares of a panel."""
+    engine: Any = figure.get_layout_engine()  # matplotlib's stub knows the base class only, which has no sizes
+    engine.set(**sizes)
 
 
 def panel(
@@ -120,11 +126,11 @@ def blank_panel(figure: Figure, width: float, height: float) -> Axes:
 
 
 def write(
-    axes: Axes, x: float, y: float, text: str, *, size: float = TICK, color: str = palette.INK, **settings: object
+    axes: Axes, x: float, y: float, text: str, *, size: float = TICK, color: str = palette.INK, **settings: Any
 ) -> Text:
     """A text in an axes, with size and color explicit and matplotlib's `$` markup off."""
     settings = {"ha": "center", "va": "center", "weight": "normal", "parse_math": False, **settings}
-    return axes.text(x, y, text, size=size, color=color, **settings)  # type: ignore[arg-type]
+    return axes.text(x, y, text, size=size, color=color, **settings)
 
 
 def add_notes(figure: Figure, notes: Sequence[str]) -> None:
@@ -142,7 +148,8 @@ def wrap(text: str, inches: float, size: float) -> str:
 
 def color_map(name: str) -> ListedColormap:
     """A matplotlib color map from the palette, with NaN in its own color."""
-    return ListedColormap(palette.table(name), name=f"jaxviz_{name}").with_extremes(bad=palette.NAN)  # type: ignore[return-value]
+    map: Any = ListedColormap(palette.table(name), name=f"jaxviz_{name}")
+    return map.with_extremes(bad=palette.NAN)  # of the same class, which matplotlib's stub does not say
 
 
 def color_bar(
@@ -161,10 +168,10 @@ def color_bar(
     """A labelled color bar beside axes (or filling the axes `inside`), pointed at its ends where values were clipped."""
     mappable = ScalarMappable(Normalize(low, high), color_map(map))
     ends = "neither" if not clipped else {True: "min", False: "max"}[high == 0] if low == 0 or high == 0 else "both"
-    place: dict[str, object] = (
+    place: dict[str, Any] = (
         {"cax": inside} if inside is not None else {"ax": axes, "fraction": 0.05, "pad": 0.02, "aspect": 28}
     )
-    bar = figure.colorbar(mappable, extend=ends, orientation="horizontal" if horizontal else "vertical", **place)  # type: ignore[arg-type]
+    bar = figure.colorbar(mappable, extend=ends, orientation="horizontal" if horizontal else "vertical", **place)
     at = np.linspace(low, high, 5) if ticks is None else np.asarray(ticks)
     bar.set_ticks(list(at), labels=[short(value) for value in at])
     bar.ax.tick_params(

@@ -14,12 +14,10 @@ def as_numbers(where: str, name: str, value: Any) -> np.ndarray:
         raise TypeError(f"{where}: {name} must be an array of numbers, got {type(value).__name__} ({error})") from None
     # ml_dtypes (bfloat16, float8) are of kind "V" in older numpy and can only be told by conversion
     if array.dtype.kind in "cOUSMm" or array.dtype.names is not None:
-        raise TypeError(f"{where}: {name} must be an array of real numbers, got {_describe(value, array)}")
+        raise TypeError(
+            f"{where}: {name} must be an array of real numbers, got {type(value).__name__} of dtype {array.dtype}"
+        )
     return array.astype(np.float64)
-
-
-def _describe(value: Any, array: np.ndarray) -> str:
-    return f"{type(value).__name__} of dtype {array.dtype}"
 
 
 def as_integers(where: str, name: str, value: Any) -> np.ndarray:
@@ -42,11 +40,11 @@ def check_choice(where: str, name: str, value: Any, choices: Sequence[Any]) -> N
 
 def check_number(where: str, name: str, value: Any, low: float, high: float) -> float:
     """`value` as a float; raises unless it is a number in [low, high]."""
-    if isinstance(value, bool | str) or not np.isscalar(value) or not np.isreal(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{where}: {name} must be a number in [{low:g}, {high:g}], got {value!r}")
-    if not low <= value <= high:  # type: ignore[operator]
+    if not low <= value <= high:
         raise ValueError(f"{where}: {name} must be in [{low:g}, {high:g}], got {value!r}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def check_count(where: str, name: str, value: Any, low: int = 1) -> int:

@@ -1,6 +1,7 @@
 """Histograms over training: how the distribution of weights, gradients or activations moves."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,9 +49,11 @@ def histograms_over_steps(
         raise ValueError(
             f"{where}: steps must have shape (steps,), at least 1, finite and increasing, got shape {times.shape}"
         )
-    heights = [checks.as_numbers(where, f"counts[{i}]", row) for i, row in enumerate(counts)]  # type: ignore[arg-type]
-    shared = np.ndim(edges[0]) == 0  # type: ignore[index]
-    bins = [checks.as_numbers(where, "edges", row) for row in ([edges] * len(times) if shared else edges)]  # type: ignore[union-attr]
+    rows: Any = counts  # not every ArrayLike can be iterated over; what cannot raises a TypeError here
+    borders: Any = edges
+    heights = [checks.as_numbers(where, f"counts[{i}]", row) for i, row in enumerate(rows)]
+    shared = np.ndim(borders[0]) == 0
+    bins = [checks.as_numbers(where, "edges", row) for row in ([borders] * len(times) if shared else borders)]
     if not len(heights) == len(bins) == len(times):
         raise ValueError(
             f"{where}: counts and edges must have one row per step, {len(times)} in all, got {len(heights)} and {len(bins)}"

@@ -116,7 +116,7 @@ def image_grid(
     )
     figure = canvas.sheet(max(side * columns, 2.4), height, title=title, layout="compressed")
     if side < 0.7:
-        figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015)  # type: ignore[union-attr, call-arg]
+        canvas.space(figure, w_pad=0.015, h_pad=0.015)
     for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         if i >= len(given):
             axes.set_axis_off()

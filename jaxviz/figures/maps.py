@@ -165,8 +165,9 @@ def heatmaps(
         if len(given) != len(heats):
             raise ValueError(f"heatmaps: images must be as many as attributions, {len(heats)}, got {len(given)}")
         for i, item in enumerate(given):
-            colors[i], note = as_rgb("heatmaps", item, f"images[{i}]")
-            heats[i] = fit_to_image("heatmaps", heats[i], *colors[i].shape[:2])  # type: ignore[union-attr]
+            picture, note = as_rgb("heatmaps", item, f"images[{i}]")
+            heats[i] = fit_to_image("heatmaps", heats[i], *picture.shape[:2])
+            colors[i] = picture
             if note is not None and "shown as black to white" not in " ".join(notes):
                 notes.append(
                     "Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white."

@@ -329,4 +329,4 @@ def _outside_note(outside: list[str]) -> list[str]:
 
 def _probability_bar(figure: canvas.Figure, axes: Sequence[Axes], names: Sequence[str]) -> None:
     bar = canvas.color_bar(figure, axes, map="probability", low=0, high=1, label=f"probability of {names[1]}")
-    bar.solids.set(alpha=TINT)  # type: ignore[union-attr]
+    bar.solids.set(alpha=TINT)  # type: ignore[union-attr]  # there for every bar that is not of contours

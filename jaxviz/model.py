@@ -126,7 +126,7 @@ class Model:
         Returns:
             Path -> activation, in order of execution. A layer inside a scan has the steps of the scan as its first axis; inside
             a `vmap` of the module itself, it has the mapped axis where JAX has it, which most often is the first, too. In a
-            branch of a conditional that is not taken, it is NaN.
+            branch of a conditional that is not taken, it is NaN (integers: 0).
 
         Raises:
             ValueError: if a layer is not found, or is asked for by its path but runs inside a while loop, which keeps no values.

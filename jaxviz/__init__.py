@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from jaxviz.program import tag as tag
     from jaxviz.summaries import Summary as Summary
     from jaxviz.summaries import summary as summary
-
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "Model": ".model",
-        "Summary": ".summaries",
-        "summary": ".summaries",
-        "tag": ".program",
-        **dict.fromkeys(
-            (
-                "completeness_gap",
-                "grad_cam",
-                "gradient",
-                "input_x_gradient",
-                "integrated_gradients",
-                "saliency",
-                "smooth",
+else:  # hidden from type checkers, for which a module with `__getattr__` has every name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "Model": ".model",
+            "Summary": ".summaries",
+            "summary": ".summaries",
+            "tag": ".program",
+            **dict.fromkeys(
+                (
+                    "completeness_gap",
+                    "grad_cam",
+                    "gradient",
+                    "input_x_gradient",
+                    "integrated_gradients",
+                    "saliency",
+                    "smooth",
+                ),
+                ".attribution",
             ),
-            ".attribution",
-        ),
-    },
-    submodules=("attribution", "data", "figures", "models", "tensorboard", "train", "watch"),
-)
+        },
+        submodules=("attribution", "data", "figures", "models", "tensorboard", "train", "watch"),
+    )

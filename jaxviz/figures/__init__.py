@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from jaxviz.figures.scale import reduce_channels as reduce_channels
     from jaxviz.figures.surface import decision_surface as decision_surface
     from jaxviz.figures.surface import decision_surfaces as decision_surfaces
-
-__getattr__, __dir__ = lazy(
-    __name__,
-    {
-        "answers": ".grid",
-        "confusion_counts": ".confusion",
-        "confusion_matrix": ".confusion",
-        "decision_surface": ".surface",
-        "decision_surfaces": ".surface",
-        "explanations": ".maps",
-        "heatmap": ".maps",
-        "heatmap_rgb": ".rgb",
-        "heatmaps": ".maps",
-        "histograms_over_steps": ".distributions",
-        "image_grid": ".grid",
-        "layer_diagram": ".layers",
-        "learning_curves": ".curves",
-        "network_diagram": ".network",
-        "normalize": ".scale",
-        "overlay": ".maps",
-        "overlay_rgb": ".rgb",
-        "reduce_channels": ".scale",
-    },
-)
+else:  # hidden from type checkers, for which a module with `__getattr__` has every name
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "answers": ".grid",
+            "confusion_counts": ".confusion",
+            "confusion_matrix": ".confusion",
+            "decision_surface": ".surface",
+            "decision_surfaces": ".surface",
+            "explanations": ".maps",
+            "heatmap": ".maps",
+            "heatmap_rgb": ".rgb",
+            "heatmaps": ".maps",
+            "histograms_over_steps": ".distributions",
+            "image_grid": ".grid",
+            "layer_diagram": ".layers",
+            "learning_curves": ".curves",
+            "network_diagram": ".network",
+            "normalize": ".scale",
+            "overlay": ".maps",
+            "overlay_rgb": ".rgb",
+            "reduce_channels": ".scale",
+        },
+    )

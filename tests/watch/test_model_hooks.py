@@ -128,15 +128,16 @@ class _Flush:
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "message"),
+    ("hook", "settings", "error", "message"),
     [
-        (lambda: watch.weights(bins=1), ValueError, "watch.weights: bins must be 2 to 1024, got 1"),
-        (lambda: watch.updates(layers=3), TypeError, "watch.updates: layers must be a pattern or several, got 3"),
-        (lambda: watch.activations(IMAGES, bins=2.5), TypeError, "watch.activations: bins must be an int, got float"),
-        (lambda: watch.activations(IMAGES, bounds={"*": (1.0, 0.0)}), ValueError, r"low < high, .* has \(1.0, 0.0\)"),
-        (lambda: watch.activations(IMAGES, bounds={"*": (1.0,)}), ValueError, r"low < high, .* has \(1.0,\)"),
+        (watch.weights, {"bins": 1}, ValueError, "watch.weights: bins must be 2 to 1024, got 1"),
+        (watch.updates, {"layers": 3}, TypeError, "watch.updates: layers must be a pattern or several, got 3"),
+        (watch.activations, {"bins": 2.5}, TypeError, "watch.activations: bins must be an int, got float"),
+        (watch.activations, {"bounds": {"*": (1.0, 0.0)}}, ValueError, r"low < high, .* has \(1.0, 0.0\)"),
+        (watch.activations, {"bounds": {"*": (1.0,)}}, ValueError, r"low < high, .* has \(1.0,\)"),
     ],
 )
-def test_settings_out_of_range(make, error, message):
+def test_settings_out_of_range(hook, settings, error, message):
+    probe = (IMAGES,) if hook is watch.activations else ()
     with pytest.raises(error, match=message):
-        make()
+        hook(*probe, **settings)

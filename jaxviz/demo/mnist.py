@@ -105,11 +105,11 @@ def _evaluate(
     wrong = np.flatnonzero(predictions != labels)
     wrong = wrong[np.argsort(-sureness[wrong])]
     album.add("mnist/confusion_matrix", figures.confusion_matrix(labels, predictions, num_classes=10), step)
-    titles, correct = figures.answers(labels[wrong], predictions[wrong], probabilities=sureness[wrong])
-    most = min(len(wrong), 40)
-    if most:
+    shown = wrong[:40]
+    if len(shown):
+        titles, correct = figures.answers(labels[shown], predictions[shown], probabilities=sureness[shown])
         grid = figures.image_grid(
-            images[wrong[:most]], titles=titles[:most], correct=correct[:most], title="Wrong answers, the surest first"
+            images[shown], titles=titles, correct=correct, title="Wrong answers, the surest first"
         )
         album.add("mnist/wrong_answers", grid, step)
     for digit in range(10):
@@ -118,7 +118,7 @@ def _evaluate(
     np.fill_diagonal(counts, 0)
     label, answer = np.unravel_index(counts.argmax(), counts.shape)
     found = [f"accuracy on {len(labels)} held-out digits: {np.mean(predictions == labels):.2%} ({len(wrong)} wrong)"]
-    if most:
+    if len(shown):
         found.append(f"the most common mistake: a {label} taken for a {answer}, {counts.max()} times")
     return found, wrong
 
@@ -137,7 +137,7 @@ def _explain(
     images, labels = held_out
     predictions = logits.argmax(axis=1)
     right = np.flatnonzero(predictions == labels)
-    right = np.array([next(index for index in right if labels[index] == digit) for digit in range(count)])
+    right = np.concatenate([right[labels[right] == digit][:1] for digit in range(count)])  # the first of each digit
     smooth = attribution.smooth(attribution.gradient, samples=25, noise=0.2)
     found = []
     for name, chosen in (("right", right), ("wrong", wrong[:count])):

@@ -119,7 +119,7 @@ def _evaluate(
     label, answer = np.unravel_index(counts.argmax(), counts.shape)
     found = [f"accuracy on {len(labels)} held-out digits: {np.mean(predictions == labels):.2%} ({len(wrong)} wrong)"]
     if len(shown):
-        found.append(f"the most common mistake: a {label} taken for a {answer}, {counts.max()} times")
+        found.append(f"the most common mistake: {label} taken for {answer}, {counts.max()} times")
     return found, wrong
 
 

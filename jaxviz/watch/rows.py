@@ -14,33 +14,44 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-WIDTH = 16384  # elements of a row, 32 KiB of float32; the last row of a tensor is padded
+WIDTH = 16384  # elements of a row, 64 KiB of float32
 
 
 class Rows(NamedTuple):
-    """Tensors as rows.
+    """Tensors as rows of WIDTH elements in a row of memory.
 
     Attributes:
-        values: float `(n, WIDTH)`, n at least 1.
-        lengths: how many elements of each row are the tensor's, int32 `(n,)`.
+        flat: the elements, float `(m,)`, m at least WIDTH.
+        starts: where in them each row begins, int32 `(n,)`, n at least 1.
+        firsts: the first element of each row that is its own, int32 `(n,)`: the last row of a tensor may reach back.
+        ends: the end of its own elements, int32 `(n,)`: after it there is padding.
         owners: the index of the tensor that each row belongs to, int32 `(n,)`, not decreasing.
     """
 
-    values: jax.Array
-    lengths: np.ndarray
+    flat: jax.Array
+    starts: np.ndarray
+    firsts: np.ndarray
+    ends: np.ndarray
     owners: np.ndarray
 
 
 def as_rows(tensors: Sequence[jax.Array]) -> Rows:
-    """Cuts tensors of one dtype into rows. A single tensor whose size fits is not copied; an empty one has one empty row."""
-    padded, lengths, owners = [], [], []
+    """Cuts tensors of one dtype into rows. A single large tensor is not copied; an empty one has one empty row."""
+    if len(tensors) == 1 and tensors[0].size >= WIDTH:
+        size = tensors[0].size
+        wanted = np.arange(0, size, WIDTH, dtype=np.int32)
+        starts = np.minimum(wanted, size - WIDTH)
+        return Rows(tensors[0].reshape(-1), starts, wanted - starts, np.full_like(starts, WIDTH), np.zeros_like(starts))
+    padded, ends, owners = [], [], []
     for index, tensor in enumerate(tensors):
         count = max(-(-tensor.size // WIDTH), 1)
         padded.append(jnp.pad(tensor.reshape(-1), (0, count * WIDTH - tensor.size)))
-        lengths.append(np.minimum(tensor.size - WIDTH * np.arange(count), WIDTH))
+        ends.append(np.minimum(tensor.size - WIDTH * np.arange(count), WIDTH))
         owners.append(np.full(count, index))
+    owned, ended = (np.concatenate(column).astype(np.int32) for column in (owners, ends))
+    starts = WIDTH * np.arange(len(owned), dtype=np.int32)
     flat = padded[0] if len(padded) == 1 else jnp.concatenate(padded)
-    return Rows(flat.reshape(-1, WIDTH), *(np.concatenate(column).astype(np.int32) for column in (lengths, owners)))
+    return Rows(flat, starts, np.zeros_like(starts), ended, owned)
 
 
 def fold(rows: Rows, step: Callable[..., Any], carry: Any, *columns: jax.Array) -> Any:
@@ -48,17 +59,19 @@ def fold(rows: Rows, step: Callable[..., Any], carry: Any, *columns: jax.Array) 
 
     Args:
         rows: the rows.
-        step: pure; `values` is `(WIDTH,)`, `valid` a bool array of the same shape, False at padding.
+        step: pure; `values` is `(WIDTH,)`, `valid` a bool array of the same shape, False at what is not the row's own.
         carry: the first carry.
         *columns: what else the step needs of each row, `(n,)`; it gets one scalar of each. Only scalars: a value per element that
             is looked up keeps the compiler from vectorizing the step.
     """
-    columns = (jnp.asarray(rows.lengths), *columns)
+    columns = (*map(jnp.asarray, (rows.starts, rows.firsts, rows.ends)), *columns)
     numbers = jnp.arange(WIDTH, dtype=jnp.int32)
 
     def body(index: jax.Array, carry: Any) -> Any:
-        row = lambda array: jax.lax.dynamic_index_in_dim(array, index, 0, keepdims=False)  # noqa: E731
-        length, *of_row = map(row, columns)
-        return step(carry, index, row(rows.values), numbers < length, *of_row)
+        start, first, end, *of_row = (
+            jax.lax.dynamic_index_in_dim(column, index, 0, keepdims=False) for column in columns
+        )
+        values = jax.lax.dynamic_slice_in_dim(rows.flat, start, WIDTH)
+        return step(carry, index, values, (numbers >= first) & (numbers < end), *of_row)
 
-    return jax.lax.fori_loop(0, rows.values.shape[0], body, carry)
+    return jax.lax.fori_loop(0, len(rows.starts), body, carry)

@@ -135,7 +135,10 @@ def _score_shape(function: str, outputs: Any) -> tuple[int, ...]:
 
 
 def _index(function: str, target: Any) -> Any:
-    index = target if hasattr(target, "dtype") and hasattr(target, "shape") else np.asarray(target)
+    try:
+        index = target if hasattr(target, "dtype") and hasattr(target, "shape") else np.asarray(target)
+    except ValueError:  # lists of different lengths
+        index = np.empty(0, object)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         given = f"an array of {index.dtype}" if index.shape else repr(target)
         raise TypeError(

@@ -54,3 +54,8 @@ def test_other_outputs_do_not_matter():
 def test_errors(outputs, target, words):
     with pytest.raises(ValueError, match=words):
         targets.select(outputs, target)
+
+
+def test_a_ragged_target_is_told():
+    with pytest.raises(TypeError, match=r"^gradient: target must be None, an int, an int array of shape \(batch,\)"):
+        targets.prepare("gradient", np.zeros((2, 3)), [[0], [1, 2]])

@@ -8,6 +8,8 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from jaxviz.figures import canvas, checks, palette
 
+MOST_COUNTED = 30_000  # a table of 7 GB; a greater label is rather an id than a class
+
 
 def confusion_counts(
     labels: npt.ArrayLike, predictions: npt.ArrayLike, *, num_classes: int | None = None
@@ -38,6 +40,10 @@ def confusion_counts(
     size = top + 1 if num_classes is None else checks.check_count(where, "num_classes", num_classes)
     if top >= size:
         raise ValueError(f"{where}: num_classes is {size}, but there is a class {top}")
+    if size > MOST_COUNTED:
+        raise ValueError(
+            f"{where}: at most {MOST_COUNTED:,} classes can be counted, got {size:,}; are these class indices?"
+        )
     return np.bincount(truth * size + answer, minlength=size * size).reshape(size, size)
 
 

@@ -74,3 +74,9 @@ def test_many_classes_have_no_numbers():
 def test_bad_input_is_named(labels, predictions, settings, error, words):
     with pytest.raises(error, match=words):
         confusion_matrix(labels, predictions, **settings)
+
+
+@pytest.mark.parametrize("label", [10**9, 2**40])
+def test_too_many_classes_to_count(label):
+    with pytest.raises(ValueError, match=r"^confusion_counts: at most 30,000 classes can be counted, got"):
+        confusion_counts([label], [0])

@@ -20,7 +20,7 @@ from jaxviz.program import INPUT, OUTPUT, mark, paths
 from jaxviz.static import Static
 
 # How a module is told that it is not being trained, by the names of the argument in use.
-EVALUATION = {
+_EVALUATION = {
     "train": False,
     "training": False,
     "is_training": False,
@@ -67,7 +67,8 @@ def _mark_inputs(
     return jax.tree.unflatten(structure, leaves)
 
 
-def _positional(inputs: Any) -> tuple[Any, ...]:
+def positional(inputs: Any) -> tuple[Any, ...]:
+    """The inputs as positional arguments: a tuple is several inputs."""
     return inputs if type(inputs) is tuple else (inputs,)
 
 
@@ -101,7 +102,7 @@ class LinenAdapter(Adapter):
 
     def __call__(self, params: Any, keywords: dict[str, Any], inputs: Any, *, marked: bool = False) -> Any:
         module, static = (part.value for part in self.parts)
-        call = functools.partial(module.apply, params, *_positional(inputs), **static, **keywords)
+        call = functools.partial(module.apply, params, *positional(inputs), **static, **keywords)
         if not marked:
             outputs = call()
         else:
@@ -138,7 +139,7 @@ class NnxAdapter(Adapter):
                 if path and callable(submodule):  # to nnx.Dict, an attribute is one of its items
                     object.__setattr__(submodule, _PATH, paths.join(*map(str, path)))
                     object.__setattr__(submodule, "__class__", _marking(type(submodule)))
-        return module(*_positional(inputs), **self.parts[1].value, **keywords)
+        return module(*positional(inputs), **self.parts[1].value, **keywords)
 
     def parameters(self, params: Any) -> dict[str, Any]:
         return paths.flatten(nnx.filter_state(params, nnx.Param))
@@ -189,7 +190,7 @@ def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tup
         if not hasattr(type(module), method):
             raise ValueError(f"Model.from_linen: method {method!r} not found in {type(module).__name__}")
         method = getattr(type(module), method)
-    static, data = _split_keywords(_evaluation(method, keywords))
+    static, data = _split_keywords({**evaluation_keywords(method), **keywords})
     return LinenAdapter(Static(module), Static(static)), dict(variables), data
 
 
@@ -202,7 +203,7 @@ def nnx_module(module: nnx.Module, keywords: Mapping[str, Any]) -> tuple[NnxAdap
     copy.eval()
     graph, state = nnx.split(copy)
     state = jax.tree.map(lambda leaf: leaf, state)  # variables of its own: the module's change when it is trained
-    static, data = _split_keywords(_evaluation(type(module).__call__, keywords))
+    static, data = _split_keywords({**evaluation_keywords(type(module).__call__), **keywords})
     return NnxAdapter(Static(graph), Static(static)), state, data
 
 
@@ -217,10 +218,10 @@ def function(apply: Callable[[Any, Any], Any]) -> FunctionAdapter:
     return FunctionAdapter(Static(apply))
 
 
-def _evaluation(call: Callable[..., Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords, with evaluation mode where the call can be told of it and was not."""
+def evaluation_keywords(call: Callable[..., Any]) -> dict[str, bool]:
+    """What tells a call, by the names of its arguments, that the module is not being trained."""
     try:
         names = set(inspect.signature(call).parameters)
     except (TypeError, ValueError):
         names = set()
-    return {**{name: value for name, value in EVALUATION.items() if name in names}, **keywords}
+    return {name: value for name, value in _EVALUATION.items() if name in names}

@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--task", choices=TASKS, default="all", help="which part (default: all)")
     demo.add_argument("--logdir", type=Path, help="where to write (default: a new folder under runs/)")
     demo.add_argument("--seed", type=int, default=0, help="the random seed (default: 0)")
-    demo.add_argument("--quick", action="store_true", help="a few seconds' worth of each part, for a first look")
+    demo.add_argument("--quick", action="store_true", help="a smaller setting of each part, for a first look")
     demo.add_argument("--resume", action="store_true", help="go on with the interrupted demo in --logdir")
     demo.set_defaults(run=_demo)
 

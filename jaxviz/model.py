@@ -96,7 +96,7 @@ class Model:
         Args:
             inputs: an array whose axis 0 is the batch, or a tuple of arrays for several inputs.
         """
-        return _call(self, inputs)
+        return _call(self, _checked(inputs))
 
     def with_params(self, params: Any) -> "Model":
         """The same function with other parameters."""
@@ -132,7 +132,7 @@ class Model:
             ValueError: if a layer is not found, or is asked for by its path but runs inside a while loop, which keeps no values.
         """
         wanted = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
-        return dict(_capture(self, inputs, wanted, side))
+        return dict(_capture(self, _checked(inputs), wanted, side))
 
     def until(self, layer: str, *, side: str = OUTPUT) -> "Model":
         """The model whose output is the activation of a layer.
@@ -194,6 +194,17 @@ def check_model(function: str, model: Any) -> None:
             f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with "
             "Model.from_linen(module, variables), Model.from_nnx(module) or Model.from_function(apply, params)"
         )
+
+
+def _checked(inputs: Any) -> Any:
+    """The inputs, if all that is in them are arrays."""
+    for leaf in jax.tree.leaves(inputs):
+        if not hasattr(leaf, "shape"):
+            raise TypeError(
+                f"Model: inputs must be an array, or a tuple of arrays for several inputs; got {type(inputs).__name__} with a "
+                f"{type(leaf).__name__} in it"
+            )
+    return inputs
 
 
 @jax.jit

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxviz.adapters import Adapter, Static
+from jaxviz.adapters import Adapter
 from jaxviz.program import INPUT, OUTPUT, Edit, Key, Program, Site, evaluate, fit, paths, trace
 from jaxviz.program._compat import JaxprEqn, Literal, bind
 from jaxviz.program.marks import marking
+from jaxviz.static import Static
 
 REPLACE, ADD = "replace", "add"
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 from jaxviz import tensorboard
@@ -43,8 +45,6 @@ def test_example(name, tmp_path):
 
 
 def test_notebook(tmp_path, monkeypatch):
-    nbclient = pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
     monkeypatch.setenv("JAXVIZ_QUICK", "1")
     path = ROOT / "notebooks" / "01_what_is_my_network_doing.ipynb"
     notebook = nbformat.read(path, as_version=4)

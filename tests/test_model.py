@@ -397,7 +397,7 @@ def test_capture_equals_flax_intermediates(name):
     captured = model.capture(inputs)
     captured.pop("hidden", None)
     assert captured.keys() == expected.keys()
-    arrays = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if jnp.ndim(leaf)]  # noqa: E731
+    arrays = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if jnp.ndim(leaf)]
     for path, value in captured.items():
         assert_close(jax.tree.leaves(value), arrays(expected[path]))
 
@@ -423,7 +423,7 @@ def test_scan_by_hand():
 
 def test_reversed_scan_keeps_the_order_of_inputs():
     def apply(params, x):
-        step = lambda carry, x: (jv.tag(carry + x, "sum"), None)  # noqa: E731
+        step = lambda carry, x: (jv.tag(carry + x, "sum"), None)
         return jax.lax.scan(step, jnp.zeros(4), x, reverse=True)[0]
 
     model = jv.Model.from_function(apply, {})
@@ -460,7 +460,7 @@ def test_branch_not_taken_is_nan():
 def test_input_side_and_edits_by_hand():
     model, x, _ = network("reused")
     kernel, bias = (model.params["params"]["Dense_0"][name] for name in ("kernel", "bias"))
-    dense = lambda x: x @ kernel + bias[None]  # noqa: E731
+    dense = lambda x: x @ kernel + bias[None]
     hidden = jnp.tanh(dense(x))
     assert_close(model.capture(x, side="input"), {"Dense_0": x, "Dense_0#1": hidden, "Dense_0#2": x})
     assert_close(model.replace({"hidden": 0.5})(x), dense(jnp.full((2, 4), 0.5)) + dense(x))
@@ -556,7 +556,7 @@ def test_gradient_at_a_layer():
 def test_derivative_rules_are_kept():
     model, x, _ = network("own rules")
     tail, start = model.since("clipped", 5 * x)
-    gradient = lambda tail, value: jax.grad(lambda value: tail(value).sum())(value)  # noqa: E731
+    gradient = lambda tail, value: jax.grad(lambda value: tail(value).sum())(value)
     assert_close(gradient(tail.until("doubled"), start), jnp.full((2, 4), 7.0))
     until = model.until("clipped")
     assert_close(gradient(until, 5 * x), jnp.ones((2, 4)))  # the identity, clipped or not

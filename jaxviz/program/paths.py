@@ -46,11 +46,6 @@ def match(path: str, patterns: str | Iterable[str]) -> bool:
     return any(_regex(pattern).fullmatch(path + "/") for pattern in patterns)
 
 
-def is_pattern(text: str) -> bool:
-    """Whether a text has a wildcard, and so may stand for several paths."""
-    return "*" in text or "?" in text
-
-
 def _segment(key: Any) -> str:
     return jax.tree_util.keystr((key,), simple=True)
 
@@ -68,7 +63,7 @@ def flatten(tree: Any) -> dict[str, Any]:
     from flax import nnx
 
     leaves = {}
-    is_variable = lambda node: isinstance(node, nnx.Variable)  # noqa: E731
+    is_variable = lambda node: isinstance(node, nnx.Variable)
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_variable)[0]:
         leaves[join(*map(_segment, keys))] = leaf.get_value() if is_variable(leaf) else leaf
     return leaves

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxviz.adapters import Static
 from jaxviz.model import Model
+from jaxviz.static import Static
 from jaxviz.train import losses, metrics
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics

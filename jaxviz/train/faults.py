@@ -75,7 +75,7 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
     # Backpropagation comes from the end: the first to be hit is the layer that is executed last.
     model = state.network.training_model(state.params, state.model_state, key)
     order = {layer.path: number for number, layer in enumerate(model.layers(inputs))}
-    place = lambda path: max((number for layer, number in order.items() if path.startswith(f"{layer}/")), default=-1)  # noqa: E731
+    place = lambda path: max((number for layer, number in order.items() if path.startswith(f"{layer}/")), default=-1)
     bad_grads = {path: leaf for path, leaf in paths.flatten(grads).items() if not np.isfinite(leaf).all()}
     if not bad_grads:
         return (

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
-from jaxviz.tensorboard import Writer
 from jaxviz.train import evaluation
 from jaxviz.train.checkpoint import Checkpoints
 from jaxviz.train.devices import Placement
@@ -152,6 +151,8 @@ def fit(
                 )
             saved = run.restore(checkpoints, early_stopping)
         if logdir is not None:
+            from jaxviz.tensorboard import Writer  # only here, since it loads TensorBoard's protocol buffers
+
             writer = stack.enter_context(Writer(logdir, start_step=int(run.state.step)))
         most = _steps_per_dispatch(steps_per_dispatch, run.state, source, hooks)
         bar = Progress(epochs, source.per_epoch, shown=progress, console=console)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxviz.adapters import Static
+from jaxviz.static import Static
 
 Loss = Callable[[Any, Any], jax.Array]
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.adapters import Static
+from jaxviz.static import Static
 from jaxviz.train import losses
 from jaxviz.train.losses import per_example
 

@@ -9,8 +9,9 @@ import jax
 from flax import nnx
 
 from jaxviz import adapters
-from jaxviz.adapters import Static
+from jaxviz.adapters import evaluation_keywords, positional
 from jaxviz.model import Model
+from jaxviz.static import Static
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LinenNetwork:
 
     def init(self, key: jax.Array, inputs: Any) -> tuple[Any, Any]:
         """The parameters and model state: those of `module.init(key, inputs)`."""
-        variables = dict(self.module.init(key, *_positional(inputs)))
+        variables = dict(self.module.init(key, *positional(inputs)))
         return variables.pop("params", {}), {
             name: value for name, value in variables.items() if name != "intermediates"
         }
@@ -42,7 +43,7 @@ class LinenNetwork:
     def train(self, params: Any, model_state: Any, inputs: Any, key: jax.Array) -> tuple[Any, Any]:
         """Outputs and new model state in training mode."""
         apply = functools.partial(
-            self.module.apply, {"params": params, **model_state}, *_positional(inputs), rngs=key, **self._mode()
+            self.module.apply, {"params": params, **model_state}, *positional(inputs), rngs=key, **self._mode()
         )
         if not model_state:
             return apply(), model_state
@@ -59,9 +60,8 @@ class LinenNetwork:
         return Model.from_linen(self.module, {"params": params, **model_state}, rngs=key, **self._mode(), **mutable)
 
     def _mode(self) -> dict[str, Any]:
-        # The adapter sets every argument that tells of the mode to evaluation; training is their opposite.
-        adapter, _, _ = adapters.linen(self.module, {"params": {}}, {})
-        return {name: not value for name, value in adapter.parts[1].value.items()}
+        """The arguments that tell the module's call that it is being trained."""
+        return {name: not value for name, value in evaluation_keywords(type(self.module).__call__).items()}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class NnxNetwork:
         """Outputs and new model state in training mode; random keys come from the module's own streams."""
         # Variables made anew: NNX lets a variable be changed only within the transformation that made it.
         module = nnx.merge(self.module, *jax.tree.map(lambda leaf: leaf, (params, model_state)))
-        outputs = module(*_positional(inputs))
+        outputs = module(*positional(inputs))
         parts: tuple[Any, ...] = nnx.split(module, nnx.Param, ...)
         return outputs, parts[2]
 
@@ -103,7 +103,3 @@ class NnxNetwork:
 
 
 Network = LinenNetwork | NnxNetwork
-
-
-def _positional(inputs: Any) -> tuple[Any, ...]:
-    return inputs if type(inputs) is tuple else (inputs,)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxviz.adapters import Static
+from jaxviz.static import Static
 from jaxviz.train import losses, metrics
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics
@@ -184,7 +184,7 @@ def many(
 
     The count is traced, up to `most`: a rest of an epoch is not another program. Reports are stacked along axis 0.
     """
-    batch = lambda i: data if indices is None else take(data, indices[i])  # noqa: E731
+    batch = lambda i: data if indices is None else take(data, indices[i])
     shapes = jax.eval_shape(lambda state: update(state, batch(0), recipe)[1], state)
 
     def body(i: jax.Array, carry: tuple[State, StepReport]) -> tuple[State, StepReport]:

@@ -153,8 +153,8 @@ def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
     """Moments of each row, about the row's own mean, and then of the rows of each tensor (Chan et al. 1983)."""
     rows = as_rows(tensors)
     dtype = tensors[0].dtype
-    total = lambda values: _lanes(values).sum(axis=0).sum()  # noqa: E731
-    count = lambda mask: total(mask.astype(jnp.int32)).astype(jnp.int32)  # noqa: E731
+    total = lambda values: _lanes(values).sum(axis=0).sum()
+    count = lambda mask: total(mask.astype(jnp.int32)).astype(jnp.int32)
 
     def moments(values: jax.Array, valid: jax.Array) -> _Moments:
         finite = jnp.isfinite(values) & valid
@@ -169,7 +169,7 @@ def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
         return _Moments(n, mean, total(deviations * deviations), count((values == 0) & valid), nan, low, high)
 
     def step(found: _Moments, index: jax.Array, values: jax.Array, valid: jax.Array) -> _Moments:
-        put = lambda column, part: jax.lax.dynamic_update_index_in_dim(column, part, index, 0)  # noqa: E731
+        put = lambda column, part: jax.lax.dynamic_update_index_in_dim(column, part, index, 0)
         return jax.tree.map(put, found, moments(values, valid))
 
     n = len(rows.owners)

@@ -104,9 +104,9 @@ class Watcher:
         # One conditional per interval: hooks that are due together share their reads of the parameters.
         for every, hooks in intervals.items():
             # The step is counted from 1 here, so that zeros are no step.
-            due = lambda hooks=hooks: Packed.of((step + 1, {hook.name: hook.measure(view) for hook in hooks}))  # noqa: E731
+            due = lambda hooks=hooks: Packed.of((step + 1, {hook.name: hook.measure(view) for hook in hooks}))
             shape = jax.eval_shape(due)
-            idle = lambda shape=shape: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)  # noqa: E731
+            idle = lambda shape=shape: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)
             packed = due() if every == 1 else jax.lax.cond(step % every == 0, due, idle)
             measured[f"every_{every}"] = packed
         return measured

@@ -17,7 +17,7 @@ FILE = Path(__file__).parents[1] / "reference" / "captum_figures.npz"
 class Mlp(nn.Module):
     @nn.compact
     def __call__(self, x):
-        exact_gelu = lambda x: nn.gelu(x, approximate=False)  # noqa: E731
+        exact_gelu = lambda x: nn.gelu(x, approximate=False)
         for activation in (nn.tanh, nn.relu, nn.sigmoid, exact_gelu, nn.silu, nn.elu):
             x = activation(nn.Dense(12)(x))
         return nn.Dense(3)(x)
@@ -26,7 +26,7 @@ class Mlp(nn.Module):
 class Cnn(nn.Module):
     @nn.compact
     def __call__(self, x):
-        norm = lambda x: nn.BatchNorm(use_running_average=True, epsilon=1e-5)(x)  # noqa: E731
+        norm = lambda x: nn.BatchNorm(use_running_average=True, epsilon=1e-5)(x)
         x = nn.max_pool(nn.relu(norm(nn.Conv(8, (3, 3))(x))), (3, 3), (2, 2), ((1, 1), (1, 1)))
         y = nn.relu(norm(nn.Conv(8, (3, 3))(x)))
         x = jv.tag(nn.relu(norm(nn.Conv(8, (3, 3))(y)) + x), "features")

@@ -27,7 +27,7 @@ POOLINGS: list[Any] = [
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), POOLINGS)
 def test_max_pool(shape, window, strides, padding):
     x = jnp.round(jax.random.normal(jax.random.key(0), shape))  # rounded, so that windows have several maxima
-    pool = lambda x: nn.max_pool(x, window, strides, padding)  # noqa: E731
+    pool = lambda x: nn.max_pool(x, window, strides, padding)
     weights = jax.random.normal(jax.random.key(1), pool(x).shape)
     plain = jax.jit(lambda x: (weights * pool(x) ** 2).sum())
     lowered = jax.jit(lambda x: (weights * lowerings.call(pool, x) ** 2).sum())
@@ -67,5 +67,5 @@ def test_what_has_no_lowering_stays():
     params = module.init(jax.random.key(0), x)
     assert "conv_general_dilated" in names(lambda x: lowerings.call(module.apply, params, x), x)
     integers = jnp.arange(16).reshape(1, 4, 4, 1)
-    pool = lambda x: jax.lax.reduce_window(x, -1, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")  # noqa: E731
+    pool = lambda x: jax.lax.reduce_window(x, -1, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
     np.testing.assert_array_equal(lowerings.call(pool, integers)[0, :, :, 0], [[5, 7], [13, 15]])

@@ -35,9 +35,6 @@ def test_flatten_and_join():
     tree = {"b": [jnp.zeros(2), {"c": 1}], "a": None}
     assert list(paths.flatten(tree)) == ["b/0", "b/1/c"]
     assert paths.join("", "a", "", "b") == "a/b"
-    assert paths.is_pattern("a*")
-    assert paths.is_pattern("a?")
-    assert not paths.is_pattern("a/b#1")
 
 
 def test_choose_and_hints():

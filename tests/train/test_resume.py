@@ -145,10 +145,10 @@ np.save(sys.argv[1] + "/losses.npy", history.steps["loss"])
 
 def test_a_killed_process_goes_on_where_it_was(tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    run = lambda folder, epochs: [sys.executable, "-c", PROGRAM, str(folder), str(epochs)]  # noqa: E731
+    run = lambda folder, epochs: [sys.executable, "-c", PROGRAM, str(folder), str(epochs)]
     process = subprocess.Popen(run(tmp_path, 100), env=environment)
     deadline = time.monotonic() + 120
-    saved = lambda: [int(p.name) for p in (tmp_path / "checkpoints").glob("*") if p.name.isdigit()]  # noqa: E731
+    saved = lambda: [int(p.name) for p in (tmp_path / "checkpoints").glob("*") if p.name.isdigit()]
     while not any(step >= 15 for step in saved()) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)

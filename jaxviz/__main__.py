@@ -1,7 +1,5 @@
 """`python -m jaxviz` is the command `jaxviz`."""
 
-import sys
+from jaxviz.cli import command
 
-from jaxviz.cli import main
-
-sys.exit(main())
+command()

@@ -1,19 +1,34 @@
 """The command line: `jaxviz demo`, `jaxviz tensorboard`, `jaxviz --version`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from jaxviz._version import __version__
 
 TASKS = ("all", "xor", "mnist")
+_INTERRUPTED = 130  # the shell's status for Ctrl-C
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
     arguments = _parser().parse_args(argv)
     return int(arguments.run(arguments))
+
+
+def command() -> NoReturn:
+    """The command `jaxviz`: `main`, and then the end of the process."""
+    status = main()
+    if status == _INTERRUPTED:
+        # At once: the device's threads may still be computing for what was interrupted, and tearing the interpreter down under
+        # them ends in a crash. All logs are closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +73,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         return _error(f"jaxviz demo: cannot write to {logdir}: {error}")
     except KeyboardInterrupt:
         print(f"\nStopped. What was logged until now is in {logdir}: jaxviz tensorboard {logdir}", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     return 0
 
 
@@ -71,7 +86,9 @@ def _new_folder(parent: Path, name: str) -> Path:
 
 def _tensorboard(arguments: argparse.Namespace) -> int:
     if not arguments.logdir.is_dir():
-        return _error(f"jaxviz tensorboard: there is no folder {arguments.logdir}")
+        return _error(f"jaxviz tensorboard: LOGDIR must be a folder, and {arguments.logdir} is none")
+    if not 0 <= arguments.port <= 65535:
+        return _error(f"jaxviz tensorboard: --port must be from 0 to 65535, got {arguments.port}")
     from tensorboard import default, program
 
     board = program.TensorBoard(default.get_plugins())

@@ -35,7 +35,7 @@ def smooth(
 
     Args:
         method: any attribution method of this package, or a function called as they are.
-        samples: number of noisy copies, at least 1.
+        samples: number of noisy copies, at least 1; for a variance 2.
         noise: the noise's standard deviation, at least 0, in units of scale; a tuple has one for each of several inputs.
         reduce: `"mean"`, `"square"` (mean of the squares) or `"variance"` (over the samples, divided by their number).
         scale: `"range"`: noise is a share of each example's own range, its maximum minus its minimum over all features, as in the
@@ -72,6 +72,8 @@ def smooth(
             f"smooth: method must be an attribution method such as jaxviz.gradient, got {type(method).__name__}"
         )
     check_count("smooth", "samples", samples)
+    if reduce == "variance" and samples < 2:
+        raise ValueError(f"smooth: reduce='variance' needs at least 2 samples, got {samples}")
     check_choice("smooth", "reduce", reduce, REDUCTIONS)
     check_choice("smooth", "scale", scale, SCALES)
     levels = noise if isinstance(noise, tuple) else (noise,)

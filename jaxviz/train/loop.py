@@ -85,7 +85,8 @@ def fit(
         hooks: `jaxviz.watch` hooks; they need a writer or logdir.
         writer: a `jaxviz.tensorboard.Writer`, which stays open. For a resumed run, make it with the `start_step` that it
             is resumed at, or give `logdir` instead.
-        logdir: a folder to log to, by a writer that is opened at the right step and closed at the end. Logged: "train/..." (loss,
+        logdir: a folder to log to, by a writer that is opened at the right step and closed at the end. A run that begins anew in
+            the folder of an older one supersedes its curves. Logged: "train/..." (loss,
             metrics, gradient norm, learning rate of single steps) and "epoch/..." (means, validation, seconds).
         log_every: every how many steps "train/..." is logged, and "epoch/..." where epochs are shorter and have no validation.
         early_stopping: when to stop before the last epoch.
@@ -123,6 +124,8 @@ def fit(
         >>> history.epochs["accuracy"].shape, bool(history.epochs["accuracy"][-1] > 0.9)
         ((20,), True)
     """
+    if isinstance(hooks, Hook):
+        raise TypeError("fit: hooks must be several hooks, got one Hook; write [hook]")
     _check(state, epochs, log_every, checkpoint_every, steps_per_dispatch, early_stopping, writer, logdir)
     hooks = tuple(hooks)
     if hooks and writer is None and logdir is None:
@@ -300,6 +303,7 @@ class Run:
             self.watcher.drain()
         recorded, steps = self.recorder.save()
         record = {
+            "run": self._told(),
             "epoch": self.epoch,
             "batch": self.batch,
             "stopped": self.stopped,
@@ -312,9 +316,23 @@ class Run:
         )
         self._saved_at = time.perf_counter()
 
+    def _told(self) -> dict[str, Any]:
+        """What must be the same when a run is resumed."""
+        return {
+            "metrics": [name for name, _ in self.recipe.metrics],
+            "batches per epoch": self.source.per_epoch,
+            "batch_size": getattr(self.source, "batch_size", None),
+        }
+
     def restore(self, checkpoints: Checkpoints, early_stopping: EarlyStopping | None) -> tuple[Any, np.ndarray]:
         """Goes on from the newest checkpoint; returns what had been recorded."""
         tree, record = checkpoints.restore(None)
+        for name, now in self._told().items():
+            if record["run"][name] != now:
+                raise ValueError(
+                    f"fit: the checkpoint in {checkpoints.directory} is of a run with {name} {record['run'][name]!r}, "
+                    f"this one has {now!r}; give the same arguments and data, or another checkpoint_dir"
+                )
         steps = tree.get("steps", np.zeros((0, len(record["recorded"]["names"])), np.float32))
         like = {"state": self.state, "steps": steps} | ({"best": self.state} if "best" in tree else {})
         tree, _ = checkpoints.restore(like)
@@ -398,3 +416,7 @@ def _check(
         raise TypeError(f"fit: early_stopping must be a train.EarlyStopping, got {type(early_stopping).__name__}")
     if writer is not None and logdir is not None:
         raise ValueError("fit: give a writer or a logdir, not both")
+    if writer is not None and not hasattr(writer, "scalars"):
+        raise TypeError(
+            f"fit: writer must be a jaxviz.tensorboard.Writer, got {type(writer).__name__}; a folder is logdir"
+        )

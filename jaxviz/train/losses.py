@@ -21,7 +21,7 @@ def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         targets: integer labels `(batch, ...)`, or probabilities (one-hot rows, soft targets) `(batch, ..., classes)`.
 
     Returns:
-        `(batch,)`, the mean over the axes between batch and classes.
+        `(batch,)`, the mean over the axes between batch and classes; NaN where a label is out of range.
     """
     if jnp.issubdtype(targets.dtype, jnp.integer) and targets.shape != outputs.shape:
         if targets.shape != outputs.shape[:-1]:
@@ -29,7 +29,9 @@ def softmax_cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:
                 f"softmax_cross_entropy: for outputs {outputs.shape} integer targets must have shape {outputs.shape[:-1]}, "
                 f"got {targets.shape}"
             )
-        return per_example(optax.softmax_cross_entropy_with_integer_labels(outputs, targets))
+        values = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+        # A label below 0 would be counted from the last class.
+        return per_example(jnp.where(targets < 0, jnp.nan, values))
     return per_example(optax.softmax_cross_entropy(outputs, _alike("softmax_cross_entropy", outputs, targets)))
 
 

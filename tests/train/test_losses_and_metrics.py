@@ -131,3 +131,10 @@ def test_evaluation_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         train.predict(model, LOGITS, batch_size=0)
     assert jax.tree.leaves(train.predict(model, LOGITS))[0].shape == (7, 5)
+
+
+def test_a_label_below_zero_is_no_label():
+    outputs = jnp.array([[0.0, 5.0], [0.0, 5.0]])
+    values = LOSSES["softmax_cross_entropy"](outputs, jnp.array([-1, 1]))
+    assert np.isnan(values[0])
+    assert np.isfinite(values[1])

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from jaxviz import tensorboard, train
-from jaxviz.data import noise
+from jaxviz.data import moons, noise
 from jaxviz.models import CNN, MLP
 
 INPUTS = np.random.default_rng(2).normal(size=(22, 4, 4, 1)).astype(np.float32)
@@ -160,3 +160,14 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path):
     assert curve.steps.tolist() == list(range(64))
     assert killed_at >= 5
     np.testing.assert_array_equal(curve.values, np.load(tmp_path / "losses.npy"))
+
+
+def test_a_run_is_resumed_only_as_itself(tmp_path):
+    inputs, labels = moons(64, key=jax.random.key(0))
+    state = train.create_state(MLP(features=(4, 2)), inputs, optimizer=optax.sgd(0.1), key=jax.random.key(1))
+    settings = {"loss": "softmax_cross_entropy", "batch_size": 16, "checkpoint_dir": tmp_path, "progress": False}
+    train.fit(state, (inputs, labels), **settings)
+    with pytest.raises(ValueError, match=r"is of a run with metrics \[\], this one has \['accuracy'\]"):
+        train.fit(state, (inputs, labels), epochs=2, metrics=("accuracy",), **settings)
+    with pytest.raises(ValueError, match="is of a run with batches per epoch 4, this one has 2"):
+        train.fit(state, (inputs[:32], labels[:32]), epochs=2, **settings)

@@ -1,7 +1,7 @@
 """Views of a model: what reads, replaces, cuts off or starts at a layer, as adapters made of adapters."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import jax
@@ -38,9 +38,12 @@ def _trace(adapter: Adapter, params: Any, keywords: dict[str, Any], inputs: Any)
         return trace(functools.partial(_marked, adapter), params, keywords, inputs)
 
 
-def program(model: ModelLike, inputs: Any) -> Program:
-    """The traced program of a model at the shapes of inputs."""
-    return _trace(model.apply, model.params, model.keywords, inputs)
+def program(model: ModelLike, inputs: Any, then: Callable[[Any], Any] | None = None) -> Program:
+    """The traced program of a model at the shapes of inputs; with `then`, of `then(outputs)`."""
+    if then is None:
+        return _trace(model.apply, model.params, model.keywords, inputs)
+    with marking(True):
+        return trace(lambda *args: then(_marked(model.apply, *args)), model.params, model.keywords, inputs)
 
 
 def _known(traced: Program, side: str) -> dict[str, Site]:

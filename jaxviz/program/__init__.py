@@ -8,7 +8,11 @@ from jaxviz.program.marks import INPUT as INPUT
 from jaxviz.program.marks import OUTPUT as OUTPUT
 from jaxviz.program.marks import mark as mark
 from jaxviz.program.marks import tag as tag
+from jaxviz.program.rewrite import Active as Active
+from jaxviz.program.rewrite import Rule as Rule
+from jaxviz.program.rewrite import Rules as Rules
 from jaxviz.program.trace import Key as Key
 from jaxviz.program.trace import Program as Program
 from jaxviz.program.trace import Site as Site
+from jaxviz.program.trace import Where as Where
 from jaxviz.program.trace import trace as trace

@@ -45,3 +45,11 @@ def subprograms(equation: JaxprEqn) -> list[ClosedJaxpr | Jaxpr]:
 def is_array(value: Any) -> bool:
     """Whether a value can carry a name in the program: a JAX array that is not a random key."""
     return isinstance(value, jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+
+
+def called(equation: JaxprEqn) -> str:
+    """The name of the function that a call primitive calls."""
+    name = equation.params.get("name")
+    if isinstance(name, str):
+        return name
+    return next((closed(program)[0].debug_info.func_name for program in subprograms(equation)), "")

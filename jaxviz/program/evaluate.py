@@ -1,6 +1,5 @@
-"""Evaluates a traced program, reading and changing layers' values on the way."""
+"""Evaluates a traced program: reads and changes layers' values on the way, and applies rules in place of equations."""
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.program._compat import Literal, Var, bind, scan_groups
-from jaxviz.program.trace import Key, Node, Program, Site, Step
+from jaxviz.program._compat import JaxprEqn, Literal, Var, bind
+from jaxviz.program.calls import ENTER
+from jaxviz.program.rewrite import Active, Rules
+from jaxviz.program.trace import Key, Node, Program, Site, Step, Where
 
 Captured = dict[Key, list[Any]]
 
@@ -73,6 +74,7 @@ def evaluate(
     capture: Iterable[Key] = (),
     edits: Mapping[Key, Edit] | None = None,
     outputs: bool = True,
+    rules: Rules | None = None,
 ) -> tuple[Any, dict[Key, Any]]:
     """Evaluates a program at given arguments.
 
@@ -84,26 +86,31 @@ def evaluate(
         capture: keys of the values to read. They are read before they are changed.
         edits: changes of layers' values. What follows in the program sees the changed value.
         outputs: whether the outputs are wanted; else None is in their place.
+        rules: what to do with the equations that have an `Active` operand, where some of args are active. Values that depend on
+            these are then active, also among the outputs and captured values.
 
     Returns:
         The outputs, as the function returns them, and the captured values, each as its layer's pytree.
     """
-    run = _Run(frozenset(capture), dict(edits or {}))
+    run = Run(frozenset(capture), dict(edits or {}), rules)
     wanted = [outputs] * len(program.root.jaxpr.outvars)
     leaves, captured = run.node(program.root, list(args), wanted)
+    leaves = [run.settled(leaf) for leaf in leaves]
     result = jax.tree.unflatten(jax.tree.structure(program.outputs), leaves) if outputs else None
     return result, {key: program.sites[key].unflatten(captured[key]) for key in program.sites if key in captured}
 
 
-class _Run:
-    """One evaluation: what is captured and what is changed."""
+class Run:
+    """One evaluation: what is captured, what is changed, and the rules for active values."""
 
-    def __init__(self, capture: frozenset[Key], edits: dict[Key, Edit]) -> None:
+    def __init__(self, capture: frozenset[Key], edits: dict[Key, Edit], rules: Rules | None) -> None:
         self.capture = capture
         self.edits = edits
+        self.rules = rules
         self.keys = capture | edits.keys()
 
     def node(self, node: Node, args: list[Any], wanted: list[bool] | None = None) -> tuple[list[Any], Captured]:
+        """The results of a program (None where they are not wanted) and what was captured in it."""
         jaxpr = node.jaxpr
         wanted = [True] * len(jaxpr.outvars) if wanted is None else wanted
         values: dict[Var, Any] = dict(zip(jaxpr.constvars, node.consts, strict=True))
@@ -115,13 +122,7 @@ class _Run:
 
         for step, live in self._needed(node, wanted):
             operands = [read(atom) for equation in step.equations for atom in equation.invars]
-            if step.site is not None:
-                results = self._site(step, operands, captured)
-            elif step.touches(self.keys):
-                results, inner = _RULES[step.equations[0].primitive.name](self, step, operands, live)
-                captured.update(inner)
-            else:
-                results = bind(step.equations[0], operands)
+            results = self._step(step, operands, live, captured)
             values.update(zip((var for equation in step.equations for var in equation.outvars), results, strict=True))
         return [read(atom) if keep else None for atom, keep in zip(jaxpr.outvars, wanted, strict=True)], captured
 
@@ -136,120 +137,51 @@ class _Run:
                 live.update(id(atom) for equation in step.equations for atom in equation.invars)
         return needed[::-1]
 
-    def _site(self, step: Step, leaves: list[Any], captured: Captured) -> list[Any]:
+    def _step(self, step: Step, operands: list[Any], used: list[bool], captured: Captured) -> list[Any]:
+        equation = step.equations[0]
+        if equation.primitive.name == "name":
+            return self._named(step, operands, captured)
+        enter = step.touches(self.keys)
+        if self.rules is not None and not enter and any(isinstance(operand, Active) for operand in operands):
+            enter = self.rules.find(equation, step.where) is None
+        if not enter:
+            return self.equation(equation, operands, step.where)
+        results, inner = ENTER[equation.primitive.name](self, step, operands, used)
+        captured.update(inner)
+        return results
+
+    def equation(self, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+        """The results of an equation: by its rule if an operand is active, else as it stands."""
+        if self.rules is None or not any(isinstance(operand, Active) for operand in operands):
+            return bind(equation, operands)
+        rule = self.rules.find(equation, where)
+        assert rule is not None
+        return list(rule(equation, operands, where))
+
+    def _named(self, step: Step, leaves: list[Any], captured: Captured) -> list[Any]:
         site = step.site
-        assert site is not None
-        if site.key in self.capture:
+        if site is not None and site.key in self.capture:
             captured[site.key] = leaves
-        if site.key in self.edits:
+        if site is not None and site.key in self.edits:
             leaves = self.edits[site.key].apply(site, leaves)
         # The names are left in place, so that the result of an evaluation is a program with layers again.
-        return [bind(equation, [leaf])[0] for equation, leaf in zip(step.equations, leaves, strict=True)]
+        return [_bind_name(equation, leaf) for equation, leaf in zip(step.equations, leaves, strict=True)]
 
-    def with_values(self, values: dict[Key, tuple[Any, ...]]) -> "_Run":
+    def settled(self, value: Any, active: bool = False) -> Any:
+        """See `Rules.settled`."""
+        return value if self.rules is None else self.rules.settled(value, active)
+
+    def with_values(self, values: dict[Key, tuple[Any, ...]]) -> "Run":
         """The same run with other values in the edits that have values."""
-        return _Run(
-            self.capture,
-            self.edits | {key: replace(self.edits[key], value=value) for key, value in values.items()},
-        )
+        edits = self.edits | {key: replace(self.edits[key], value=value) for key, value in values.items()}
+        return Run(self.capture, edits, self.rules)
 
     def values_in(self, node: Node) -> dict[Key, tuple[Any, ...]]:
+        """The values of the edits in a program."""
         return {key: edit.value for key, edit in self.edits.items() if key in node.keys and edit.value is not None}
 
 
-# How to go into each call primitive. A rule takes the run, the step, the operands and which results are used; it gives the
-# results and what was captured.
-
-
-def _inline(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple[list[Any], Captured]:
-    return run.node(step.nodes[0], operands, used)
-
-
-def _remat(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple[list[Any], Captured]:
-    params = step.equations[0].params
-    inner = jax.checkpoint(
-        lambda *args: run.node(step.nodes[0], list(args)), prevent_cse=params["prevent_cse"], policy=params["policy"]
-    )
-    return inner(*operands)
-
-
-def _scan(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple[list[Any], Captured]:
-    params, node = step.equations[0].params, step.nodes[0]
-    num_consts, num_carry = scan_groups(params)
-    consts, init, xs = (
-        operands[:num_consts],
-        operands[num_consts : num_consts + num_carry],
-        operands[num_consts + num_carry :],
-    )
-
-    def body(carry: list[Any], slices: tuple[list[Any], dict[Key, Any]]) -> tuple[list[Any], Any]:
-        inputs, values = slices
-        results, captured = run.with_values(values).node(node, [*consts, *carry, *inputs])
-        return results[:num_carry], (results[num_carry:], captured)
-
-    carry, (ys, captured) = jax.lax.scan(
-        body,
-        init,
-        (xs, run.values_in(node)),
-        length=params["length"],
-        reverse=params["reverse"],
-        unroll=params["unroll"],
-    )
-    return [*carry, *ys], captured
-
-
-def _cond(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple[list[Any], Captured]:
-    index, *args = operands
-    shapes: dict[Key, Any] = {}
-    for node in step.nodes:
-        shapes.update(jax.eval_shape(functools.partial(run.node, node), args)[1])
-
-    def branch(node: Node) -> Callable[[list[Any]], Any]:
-        def call(args: list[Any]) -> tuple[list[Any], Captured]:
-            results, captured = run.node(node, args)
-            return results, {key: captured.get(key) or [_absent(leaf) for leaf in shapes[key]] for key in shapes}
-
-        return call
-
-    return jax.lax.switch(index, [branch(node) for node in step.nodes], args)
-
-
-def _absent(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-    """In place of the value of a layer in a branch that was not taken: NaN, or zero for integers."""
-    floating = jnp.issubdtype(leaf.dtype, jnp.inexact)
-    return jnp.full(leaf.shape, jnp.nan if floating else 0, leaf.dtype)
-
-
-def _while(run: _Run, step: Step, operands: list[Any], used: list[bool]) -> tuple[list[Any], Captured]:
-    params = step.equations[0].params
-    condition, body = step.nodes
-    inside = run.capture & (condition.keys | body.keys)
-    if inside:
-        raise ValueError(
-            f"capture: layer {min(inside).layer!r} runs inside a while loop, which does not keep its values; "
-            "use jax.lax.scan or nn.scan there"
-        )
-    first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
-    condition_consts, body_consts, init = operands[:first], operands[first:second], operands[second:]
-    results = jax.lax.while_loop(
-        lambda carry: run.node(condition, [*condition_consts, *carry])[0][0],
-        lambda carry: run.node(body, [*body_consts, *carry])[0],
-        init,
-    )
-    return results, {}
-
-
-_RULES: dict[str, Callable[[_Run, Step, list[Any], list[bool]], tuple[list[Any], Captured]]] = {
-    "jit": _inline,
-    "pjit": _inline,
-    "closed_call": _inline,
-    "core_call": _inline,
-    # A layer inside a function with a derivative rule of its own can be reached only by leaving that rule out.
-    "custom_jvp_call": _inline,
-    "custom_vjp_call": _inline,
-    "remat2": _remat,
-    "checkpoint": _remat,
-    "scan": _scan,
-    "while": _while,
-    "cond": _cond,
-}
+def _bind_name(equation: JaxprEqn, leaf: Any) -> Any:
+    if isinstance(leaf, Active):
+        return replace(leaf, value=bind(equation, [leaf.value])[0])
+    return bind(equation, [leaf])[0]

@@ -35,6 +35,21 @@ class Key(NamedTuple):
     side: str = marks.OUTPUT
 
 
+class Where(NamedTuple):
+    """Where in the model an equation stands: the innermost layer that runs there (`path`, or `path#k` in its k-th further call)
+    and its kind (the module's class). Outside of all layers both are empty.
+    """
+
+    layer: str = ""
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return f"layer {self.layer!r} ({self.kind})" if self.layer else "the model itself, outside of its layers"
+
+
+OUTSIDE = Where()
+
+
 @dataclass(frozen=True, eq=False)
 class Site:
     """Where a layer's value stands in the program.
@@ -62,11 +77,19 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One equation of the program, or the equations that together mark one layer's value."""
+    """One equation of the program, or the equations that together mark one layer's value.
+
+    Attributes:
+        equations: the equations.
+        site: which layer's value they mark, if they do.
+        nodes: the programs inside of the equation, if it is a call that the evaluator goes into.
+        where: the layer that it runs in.
+    """
 
     equations: tuple[JaxprEqn, ...]
     site: Site | None = None
     nodes: tuple["Node", ...] = ()
+    where: Where = OUTSIDE
 
     def touches(self, keys: frozenset[Key]) -> bool:
         """Whether one of the named values stands in this step."""
@@ -103,6 +126,15 @@ class Program:
 
 
 @dataclass
+class _Open:
+    """A layer that runs."""
+
+    path: str
+    where: Where
+    flops: int = 0
+
+
+@dataclass
 class _Indexer:
     """Walks the equations in order of execution and finds the marks."""
 
@@ -110,7 +142,7 @@ class _Indexer:
     calls: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def node(
-        self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[list[Any]], looped: bool
+        self, jaxpr: ClosedJaxpr | Jaxpr, lengths: tuple[int, ...], open_layers: list[_Open], looped: bool
     ) -> Node:
         jaxpr, consts = closed(jaxpr)
         steps: list[Step] = []
@@ -139,7 +171,7 @@ class _Indexer:
         mark: marks.Mark,
         equations: tuple[JaxprEqn, ...],
         lengths: tuple[int, ...],
-        open_layers: list[list[Any]],
+        open_layers: list[_Open],
         looped: bool,
     ) -> Step:
         call = self.calls.get((mark.path, mark.side), 0)
@@ -149,44 +181,46 @@ class _Indexer:
         leaves = tuple(jax.ShapeDtypeStruct((*lengths, *aval.shape), aval.dtype) for aval in avals)
         flops = None
         if mark.side == marks.INPUT:
-            open_layers.append([mark.path, 0])
-        elif any(path == mark.path for path, _ in open_layers):
-            while open_layers[-1][0] != mark.path:  # a layer that was left without a value
+            open_layers.append(_Open(mark.path, Where(key.layer, mark.structure.kind)))
+        elif any(layer.path == mark.path for layer in open_layers):
+            while open_layers[-1].path != mark.path:  # a layer that was left without a value
                 open_layers.pop()
-            flops = open_layers.pop()[1]
+            flops = open_layers.pop().flops
         site = Site(key, mark.path, mark.structure, leaves, flops, looped)
         self.sites[key] = site
         return Step(equations, site)
 
-    def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[list[Any]], looped: bool) -> Step:
-        name = equation.primitive.name
+    def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[_Open], looped: bool) -> Step:
+        name, where = equation.primitive.name, open_layers[-1].where
         inner = subprograms(equation)
         if not inner:
             self._count(cost.flops(equation) * math.prod(lengths), open_layers)
-            return Step((equation,))
+            return Step((equation,), where=where)
         if name == "scan":
             lengths = (*lengths, equation.params["length"])
         looped = looped or name == "while"
         if name == "cond":  # one branch is taken: the most expensive counts
-            before = [count for _, count in open_layers]
+            before = [layer.flops for layer in open_layers]
             most, nodes = before, []
             for branch in inner:
-                for entry, count in zip(open_layers, before, strict=True):
-                    entry[1] = count
+                for layer, count in zip(open_layers, before, strict=True):
+                    layer.flops = count
                 nodes.append(self.node(branch, lengths, open_layers, looped))
-                most = [max(count, entry[1]) for count, entry in zip(most, open_layers, strict=True)]
-            for entry, count in zip(open_layers, most, strict=True):
-                entry[1] = count
-            return Step((equation,), None, tuple(nodes))
+                del open_layers[len(before) :]  # a layer that was left without a value
+                most = [max(count, layer.flops) for count, layer in zip(most, open_layers, strict=True)]
+            for layer, count in zip(open_layers, most, strict=True):
+                layer.flops = count
+            return Step((equation,), None, tuple(nodes), where)
         if name in CALLS:
-            return Step((equation,), None, tuple(self.node(program, lengths, open_layers, looped) for program in inner))
+            nodes = [self.node(program, lengths, open_layers, looped) for program in inner]
+            return Step((equation,), None, tuple(nodes), where)
         for program in inner:  # a primitive that is not gone into: its operations count, its layers cannot be reached
             _Indexer().node(program, lengths, open_layers, looped)
-        return Step((equation,))
+        return Step((equation,), where=where)
 
-    def _count(self, flops: int, open_layers: list[list[Any]]) -> None:
-        for entry in open_layers:
-            entry[1] += flops
+    def _count(self, flops: int, open_layers: list[_Open]) -> None:
+        for layer in open_layers:
+            layer.flops += flops
 
 
 def trace(function: Callable[..., Any], *args: Any) -> Program:
@@ -200,6 +234,6 @@ def trace(function: Callable[..., Any], *args: Any) -> Program:
     """
     jaxpr, outputs = jax.make_jaxpr(function, return_shape=True)(*args)
     indexer = _Indexer()
-    whole: list[Any] = ["", 0]
+    whole = _Open("", OUTSIDE)
     root = indexer.node(jaxpr, (), [whole], False)
-    return Program(root, indexer.sites, outputs, whole[1])
+    return Program(root, indexer.sites, outputs, whole.flops)

@@ -141,22 +141,22 @@ class Run:
         equation = step.equations[0]
         if equation.primitive.name == "name":
             return self._named(step, operands, captured)
-        enter = step.touches(self.keys)
-        if self.rules is not None and not enter and any(isinstance(operand, Active) for operand in operands):
-            enter = self.rules.find(equation, step.where) is None
-        if not enter:
-            return self.equation(equation, operands, step.where)
+        if not step.touches(self.keys):
+            results = self.equation(equation, operands, step.where)
+            if results is not NotImplemented:
+                return results
         results, inner = ENTER[equation.primitive.name](self, step, operands, used)
         captured.update(inner)
         return results
 
-    def equation(self, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
-        """The results of an equation: by its rule if an operand is active, else as it stands."""
+    def equation(self, equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
+        """The results of an equation: as it stands, or by its rule if an operand is active.
+
+        `NotImplemented` for a call with an active operand that is to be gone into.
+        """
         if self.rules is None or not any(isinstance(operand, Active) for operand in operands):
             return bind(equation, operands)
-        rule = self.rules.find(equation, where)
-        assert rule is not None
-        return list(rule(equation, operands, where))
+        return self.rules.find(equation, where)(equation, operands, where)
 
     def _named(self, step: Step, leaves: list[Any], captured: Captured) -> list[Any]:
         site = step.site

@@ -27,7 +27,13 @@ class Active:
 
 
 # Takes an equation, its operands (some of them active) and where it stands; gives the list of its results, each active or plain.
-Rule = Callable[[JaxprEqn, list[Any], Where], list[Any]]
+# A rule for a call may give NotImplemented: the call is then gone into.
+Rule = Callable[[JaxprEqn, list[Any], Where], Any]
+
+
+def enter(equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
+    """The rule of a call that is gone into."""
+    return NotImplemented
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,10 @@ class Rules:
 
     Attributes:
         function: the name of the method, for errors.
-        table: the rules. A key is the name of a primitive (`"tanh"`), or of a function that the program calls, with parentheses
-            (`"relu()"`): the call is then not gone into. `"layers:tanh"`, with a path or pattern as in `paths.match`, is for
-            equations whose innermost layer fits it, and goes before; of several that fit the last counts. `"*"` in place of a
-            name stands for all primitives that have no rule of their own there.
+        table: the rules. A key is the name of a primitive (`"tanh"`), or, with parentheses, of a function that the program calls
+            (`"relu()"`); calls without a rule (also by their primitive, `"custom_jvp_call"`) are gone into. `"layers:tanh"`, with
+            a path or pattern as in `paths.match`, is for equations whose innermost layer fits it, and goes before; of several
+            that fit the last counts. `"*"` in place of a name stands for all primitives but calls.
         lift: makes a plain array active: the carry of a scan or the result of a branch that is active in other steps or branches.
         settle: what becomes of an active value that enters or leaves a scan or conditional, or that the program returns.
     """
@@ -49,15 +55,14 @@ class Rules:
     lift: Callable[[Any], Active] = Active
     settle: Callable[[Any], Active] = lambda active: active
 
-    def find(self, equation: JaxprEqn, where: Where) -> Rule | None:
-        """The rule for an equation; None for a call that is to be gone into.
+    def find(self, equation: JaxprEqn, where: Where) -> Rule:
+        """The rule for an equation.
 
         Raises:
-            ValueError: if it is no call and has no rule.
+            ValueError: if it has none.
         """
         name = equation.primitive.name
-        call = name in CALLS
-        names = (f"{called(equation)}()",) if call else (name, "*")
+        names = (f"{called(equation)}()", name) if name in CALLS else (name, "*")
         layered = [key.rsplit(":", 1) for key in self.table if ":" in key]
         for wanted in names:
             for layers, rule_for in reversed(layered):
@@ -66,8 +71,8 @@ class Rules:
         for wanted in names:
             if wanted in self.table:
                 return self.table[wanted]
-        if call:
-            return None
+        if name in CALLS:
+            return enter
         raise ValueError(
             f"{self.function}: no rule for the primitive {name!r}, through which the score depends on the inputs, in {where}; "
             f"give one: rules={{{name!r}: rule}}, where rule(equation, operands, where) returns the list of results"

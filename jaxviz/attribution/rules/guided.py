@@ -1,0 +1,160 @@
+"""Guided backpropagation and the deconvolutional network: what reaches a ReLU from above passes only where it is positive."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.rules.score import rewritten_score
+from jaxviz.model import Model
+from jaxviz.program import Active, Rule, Rules, Where
+from jaxviz.program._compat import JaxprEqn, bind, closed, subprograms
+from jaxviz.program.rewrite import enter
+from jaxviz.targets import Target, TargetLike
+
+
+def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
+    """Guided backpropagation: the gradient, of which each ReLU passes on only what is positive, and only where it is on.
+
+    `at each ReLU y = max(x, 0): g_x = g_y * (x > 0) * (g_y > 0)`, elsewhere the derivative
+
+    Args:
+        model: the model. Its ReLUs are found in the program, whoever wrote them: `jax.nn.relu` (also one object called many
+            times), `jnp.maximum(x, 0)` and any other maximum with a value that does not depend on the inputs, and the lower
+            bound of `jax.nn.relu6` and `jnp.clip`. Maxima that are part of something else (softplus, a norm's variance, the
+            hard sigmoid, a function with a derivative of its own) have their derivatives.
+        inputs: as for `gradient`.
+        target: as for `gradient`.
+
+    Returns:
+        The attribution, of the structure, shapes and dtypes of inputs.
+
+    Raises:
+        TypeError, ValueError: as for `gradient`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: jax.nn.relu(inputs) @ params, jnp.array([[2.0], [-3.0]]))
+        >>> guided_backprop(model, jnp.array([[1.0, 1.0]]))  # the gradient is (2, -3)
+        Array([[2., 0.]], dtype=float32)
+
+    Note:
+        Captum's `GuidedBackprop` sees `torch.nn.ReLU` modules only. The map is close to an edge detector and depends little on
+        the later layers (J. Adebayo et al., Sanity Checks for Saliency Maps, 2018, arXiv:1810.03292).
+
+    References:
+        J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller. Striving for Simplicity: The All Convolutional Net. ICLR
+        Workshop 2015. arXiv:1412.6806.
+    """
+    return _guided_backprop(model, *prepare("guided_backprop", model, inputs, target))
+
+
+def deconvnet(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
+    """The deconvolutional network: the gradient, of which each ReLU passes on only what is positive, wherever it is on.
+
+    `at each ReLU y = max(x, 0): g_x = g_y * (g_y > 0)`, elsewhere the derivative
+
+    Args:
+        model: the model; what counts as a ReLU is told at `guided_backprop`.
+        inputs: as for `gradient`.
+        target: as for `gradient`.
+
+    Returns:
+        The attribution, of the structure, shapes and dtypes of inputs.
+
+    Raises:
+        TypeError, ValueError: as for `gradient`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: jax.nn.relu(inputs) @ params, jnp.array([[2.0], [-3.0]]))
+        >>> deconvnet(model, jnp.array([[-1.0, 1.0]]))  # the gradient is (0, -3)
+        Array([[2., 0.]], dtype=float32)
+
+    Note:
+        As Captum's `Deconvolution`, for every ReLU of the program. Max-pooling passes back to where the maximum was, which are
+        the paper's switches.
+
+    References:
+        M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.
+    """
+    return _deconvnet(model, *prepare("deconvnet", model, inputs, target))
+
+
+def _derivative(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+    results = bind(equation, [operand.value if isinstance(operand, Active) else operand for operand in operands])
+    # What is no float has no derivative: it is a constant to what follows.
+    return [Active(leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf for leaf in results]
+
+
+@jax.custom_vjp
+def _rectifier(value: jax.Array, operand: jax.Array, passing: jax.Array) -> jax.Array:
+    """The value; backwards, what is positive goes to the operand where it is to pass."""
+    return value
+
+
+_rectifier.defvjp(
+    lambda value, operand, passing: (value, passing),
+    lambda passing, above: (jnp.zeros_like(above), jnp.where(passing, jax.nn.relu(above), jnp.zeros_like(above)), None),
+)
+
+
+def _rules(function: str, gated: bool) -> Rules:
+    def rectify(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+        active = [operand for operand in operands if isinstance(operand, Active)]
+        # The maximum of a norm is one of its variance and zero, against rounding.
+        if len(active) > 1 or where.kind.endswith("Norm"):
+            return _derivative(equation, operands, where)
+        value = jax.lax.stop_gradient(_derivative(equation, operands, where)[0].value)
+        operand = active[0].value
+        if equation.primitive.name == "clamp":
+            lower, _, upper = operands
+            passing = operand < upper
+            passing = passing & (operand > lower) if gated else passing
+        else:
+            other = operands[1] if operands[0] is active[0] else operands[0]
+            passing = operand > other if gated else jnp.ones_like(operand, bool)
+        return [Active(_rectifier(value, operand, passing))]
+
+    table: dict[str, Rule] = {
+        "*": _derivative,
+        "max": rectify,
+        "clamp": rectify,
+        "custom_jvp_call": _own_derivative,
+        "custom_vjp_call": _own_derivative,
+        "relu6()": enter,
+        "hard_sigmoid()": _derivative,
+    }
+    return Rules(function, table)
+
+
+def _own_derivative(equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
+    return NotImplemented if _is_maximum(equation) else _derivative(equation, operands, where)
+
+
+def _is_maximum(equation: JaxprEqn) -> bool:
+    """Whether an equation is a maximum and nothing else, in whatever calls: what `jax.nn.relu` is."""
+    if equation.primitive.name == "max":
+        return True
+    inner = [inner for program in subprograms(equation) for inner in closed(program)[0].eqns]
+    return len(inner) == 1 and _is_maximum(inner[0])
+
+
+_GUIDED, _DECONVNET = _rules("guided_backprop", gated=True), _rules("deconvnet", gated=False)
+
+
+def _gradient(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
+    return jax.grad(lambda inputs: rewritten_score(model, jax.tree.map(Active, inputs), target, rules).value.sum())(
+        inputs
+    )
+
+
+@jax.jit
+def _guided_backprop(model: Model, inputs: Any, target: Target) -> Any:
+    return _gradient(model, inputs, target, _GUIDED)
+
+
+@jax.jit
+def _deconvnet(model: Model, inputs: Any, target: Target) -> Any:
+    return _gradient(model, inputs, target, _DECONVNET)

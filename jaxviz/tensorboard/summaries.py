@@ -75,35 +75,55 @@ def histogram(where: str, tag: str, values: Any, bins: int) -> list[Entry]:
         array = array.astype(np.float32, copy=False).reshape(-1)
     finite = np.isfinite(array)
     if finite.all():
-        return [_buckets(tag, *_binned(array, bins))]
-    table = _buckets(tag, *_binned(array[finite], bins)) if finite.any() else _histogram_of_nothing(tag, bins)
-    return [table, *not_finite(tag, array)]
+        return _table(tag, array, bins)
+    table = _table(tag, array[finite], bins) if finite.any() else [_histogram_of_nothing(tag, bins)]
+    return [*table, *not_finite(tag, array)]
+
+
+def _table(tag: str, values: np.ndarray, bins: int) -> list[Entry]:
+    counts, edges = _binned(values, bins)
+    return _buckets([tag], counts[None], edges[None])
 
 
 def histogram_counts(where: str, tag: str, counts: Any, edges: Any) -> Entry:
     """Returns a histogram that was counted elsewhere: `counts` (k,) between `edges` (k+1,)."""
-    checks.check_tag(where, tag)
-    count = checks.as_array(where, "counts", counts).astype(np.float64)
-    edge = checks.as_array(where, "edges", edges).astype(np.float64)
-    if count.ndim != 1 or edge.shape != (count.size + 1,) or count.size == 0:
+    return histograms(where, {tag: (counts, edges)})[0]
+
+
+def histograms(where: str, tables: Mapping[str, tuple[Any, Any]]) -> list[Entry]:
+    """Returns histograms that were counted elsewhere: tag -> `counts` (k,) and `edges` (k+1,)."""
+    groups: dict[int, list[tuple[str, np.ndarray, np.ndarray]]] = {}
+    for tag, (counts, edges) in tables.items():
+        checks.check_tag(where, tag)
+        count, edge = checks.as_array(where, "counts", counts), checks.as_array(where, "edges", edges)
+        if count.ndim != 1 or edge.shape != (count.size + 1,) or count.size == 0:
+            raise ValueError(
+                f"{where}: counts must have shape (k,) and edges (k+1,) with k at least 1, got shapes {count.shape} and "
+                f"{edge.shape}"
+            )
+        groups.setdefault(count.size, []).append((tag, count, edge))
+    entries = {}
+    for group in groups.values():  # those of as many bins together: a few calls of NumPy for all of them
+        tags, counts, edges = zip(*group, strict=True)
+        entries.update(zip(tags, _counted(where, tags, np.array(counts, float), np.array(edges, float)), strict=True))
+    return [entries[tag] for tag in tables]
+
+
+def _counted(where: str, tags: Sequence[str], counts: np.ndarray, edges: np.ndarray) -> list[Entry]:
+    """Entries of `counts` (n, k) between `edges` (n, k+1)."""
+    if wrong := counts[~(counts >= 0) | np.isinf(counts)].tolist():
+        raise ValueError(f"{where}: counts must be finite and at least 0, got {wrong[0]}")
+    if wrong := edges[~np.isfinite(edges)].tolist():
+        raise ValueError(f"{where}: edges must be finite, got {wrong[0]}; count NaN and inf as scalars")
+    rows, places = np.nonzero(edges[:, 1:] < edges[:, :-1])
+    if rows.size:
+        row, at = rows[0], places[0]
         raise ValueError(
-            f"{where}: counts must have shape (k,) and edges (k+1,) with k at least 1, got shapes {count.shape} and {edge.shape}"
+            f"{where}: edges must not decrease, got {edges[row, at]} before {edges[row, at + 1]} at index {at}"
         )
-    if not np.isfinite(count).all() or (count < 0).any():
-        raise ValueError(
-            f"{where}: counts must be finite and at least 0, got {count[~(count >= 0) | np.isinf(count)][0]}"
-        )
-    if not np.isfinite(edge).all():
-        raise ValueError(
-            f"{where}: edges must be finite, got {edge[~np.isfinite(edge)][0]}; count NaN and inf as scalars"
-        )
-    if (np.diff(edge) < 0).any():
-        at = int(np.argmax(np.diff(edge) < 0))
-        raise ValueError(f"{where}: edges must not decrease, got {edge[at]} before {edge[at + 1]} at index {at}")
-    low, high = edge[0], edge[-1]
-    if low == high:
-        edge = np.linspace(*_widened(low, high, count.size), count.size + 1)
-    return _buckets(tag, count, edge)
+    for row in np.flatnonzero(edges[:, 0] == edges[:, -1]):
+        edges[row] = np.linspace(*_widened(edges[row, 0], edges[row, -1], counts.shape[1]), edges.shape[1])
+    return _buckets(tags, counts, edges)
 
 
 def _binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,9 +143,11 @@ def _widened(low: float, high: float, bins: int) -> tuple[float, float]:
     return (low, high) if high - low >= 2 * half else (middle - half, middle + half)
 
 
-def _buckets(tag: str, counts: np.ndarray, edges: np.ndarray) -> Entry:
+def _buckets(tags: Sequence[str], counts: np.ndarray, edges: np.ndarray) -> list[Entry]:
+    """Entries of `counts` (n, k) between `edges` (n, k+1): buckets of low, high and count."""
     edges = np.clip(edges, -_LARGEST, _LARGEST)
-    return Entry(tag, numbers(np.stack([edges[:-1], edges[1:], counts], axis=1)), HISTOGRAM)
+    tables = np.stack([edges[:, :-1], edges[:, 1:], counts], axis=2).astype("<f4")
+    return [Entry(tag, numbers(table), HISTOGRAM) for tag, table in zip(tags, tables, strict=True)]
 
 
 def _histogram_of_nothing(tag: str, bins: int) -> Entry:

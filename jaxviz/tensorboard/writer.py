@@ -101,6 +101,15 @@ class Writer:
         where = "Writer.histogram_counts"
         self._log([summaries.histogram_counts(where, tag, counts, edges)], step, where)
 
+    def histograms(self, tables: Mapping[str, tuple[Any, Any]], step: int) -> None:
+        """Logs several histograms that were counted already, in one event.
+
+        Args:
+            tables: tag -> counts and edges, as for `histogram_counts`.
+            step: an integer of at least 0.
+        """
+        self._log(summaries.histograms("Writer.histograms", tables), step, "Writer.histograms")
+
     def image(self, tag: str, image: Any, step: int) -> None:
         """Logs one image, or several of one size side by side.
 

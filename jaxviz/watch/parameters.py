@@ -156,13 +156,15 @@ def described(tensors: Mapping[str, jax.Array], bins: int) -> Any:
 def write_described(
     writer: Any, step: int, name: str, values: Mapping[str, Any], statistics: tuple[str, ...], histograms: bool
 ) -> None:
-    """Writes histograms, and all scalars in one event."""
-    scalars = {}
+    """Writes all histograms in one event, and all scalars in one."""
+    tables, scalars = {}, {}
     for path, (counts, edges, found) in values.items():
         if histograms and counts.any():
-            writer.histogram_counts(f"{name}/{path}", counts, edges, step)
+            tables[f"{name}/{path}"] = counts, edges
         scalars.update({f"{name}_{one}/{path}": float(found[one]) for one in statistics if counts.any()})
         scalars.update({f"{name}_{one}/{path}": float(found[one]) for one in ("nan", "inf") if found[one]})
+    if tables:
+        writer.histograms(tables, step)
     if scalars:
         writer.scalars(scalars, step)
 

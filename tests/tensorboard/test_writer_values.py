@@ -114,6 +114,22 @@ def test_histogram_counted_elsewhere(writer):
     assert second[0, 0] < 3 < second[-1, 1]
 
 
+def test_histograms_of_one_event(writer):
+    tables = {"a": ([1, 2], [0, 1, 2]), "b": ([5], [3, 4]), "c": ([0, 7], [3.0, 3.0, 3.0])}
+    writer.histograms(tables, 4)
+    writer.histograms(tables, 5)
+    one_by_one = type(writer)(writer.logdir / "apart")
+    for tag, table in tables.items():
+        one_by_one.histogram_counts(tag, *table, 4)
+    together, apart = read(writer.logdir), read(one_by_one.logdir)
+    for tag in tables:
+        assert together[tag].steps.tolist() == [4, 5]
+        np.testing.assert_array_equal(together[tag].values[0], apart[tag].values[0])
+    with pytest.raises(ValueError, match="must not decrease, got 2.0 before 1.0 at index 1"):
+        writer.histograms({"a": ([1, 1], [0, 1, 2]), "b": ([1, 1], [0, 2, 1])}, 6)
+    assert read(writer.logdir)["a"].steps.tolist() == [4, 5]  # nothing is half written
+
+
 @pytest.mark.parametrize(
     ("shape", "read_as"),
     [((5, 7), (1, 5, 7, 1)), ((5, 7, 3), (1, 5, 7, 3)), ((5, 7, 1), (1, 5, 7, 1)), ((4, 5, 7, 4), (4, 5, 7, 4))],

@@ -37,9 +37,10 @@ class Recorder:
             assert type(value) is float
             self._note("scalar", tag, step, value)
 
-    def histogram_counts(self, tag, counts, edges, step):
-        assert isinstance(counts, np.ndarray)
-        self._note("histogram", tag, step, (counts, edges))
+    def histograms(self, tables, step):
+        for tag, (counts, edges) in tables.items():
+            assert isinstance(counts, np.ndarray)
+            self._note("histogram", tag, step, (counts, edges))
 
     def image(self, tag, image, step):
         self._note("image", tag, step, image)
@@ -308,7 +309,7 @@ def test_sharded_over_eight_devices():
         b = jax.device_put(x[0], NamedSharding(mesh, P()))
         seen = {}
         class Writer:
-            def histogram_counts(self, tag, counts, edges, step): seen[tag, step] = counts, edges
+            def histograms(self, tables, step): seen.update({(tag, step): table for tag, table in tables.items()})
             def scalars(self, values, step): seen.update({(tag, step): value for tag, value in values.items()})
             def flush(self): pass
         with watch.Watcher(Writer(), [watch.weights(every=2)]) as watcher:

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from jaxviz import train as train
     from jaxviz import watch as watch
     from jaxviz.attribution import completeness_gap as completeness_gap
+    from jaxviz.attribution import feature_ablation as feature_ablation
+    from jaxviz.attribution import feature_permutation as feature_permutation
     from jaxviz.attribution import grad_cam as grad_cam
     from jaxviz.attribution import gradient as gradient
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
+    from jaxviz.attribution import occlusion as occlusion
     from jaxviz.attribution import saliency as saliency
+    from jaxviz.attribution import shapley_sampling as shapley_sampling
+    from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
@@ -39,11 +44,16 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             **dict.fromkeys(
                 (
                     "completeness_gap",
+                    "feature_ablation",
+                    "feature_permutation",
                     "grad_cam",
                     "gradient",
                     "input_x_gradient",
                     "integrated_gradients",
+                    "occlusion",
                     "saliency",
+                    "shapley_sampling",
+                    "shapley_values",
                     "smooth",
                 ),
                 ".attribution",

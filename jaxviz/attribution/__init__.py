@@ -9,4 +9,9 @@ from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient
 from jaxviz.attribution.gradients import saliency as saliency
 from jaxviz.attribution.paths import completeness_gap as completeness_gap
 from jaxviz.attribution.paths import integrated_gradients as integrated_gradients
+from jaxviz.attribution.perturbation import feature_ablation as feature_ablation
+from jaxviz.attribution.perturbation import feature_permutation as feature_permutation
+from jaxviz.attribution.perturbation import occlusion as occlusion
+from jaxviz.attribution.perturbation import shapley_sampling as shapley_sampling
+from jaxviz.attribution.perturbation import shapley_values as shapley_values
 from jaxviz.attribution.smoothing import smooth as smooth

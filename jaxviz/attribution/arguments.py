@@ -14,18 +14,25 @@ from jaxviz.model import Model, check_model
 from jaxviz.targets import Target
 
 
-def prepare(function: str, model: Any, inputs: Any, target: Any) -> tuple[Any, Target]:
+def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiable: bool = True) -> tuple[Any, Target]:
     """Checks model, inputs and target.
+
+    Args:
+        function: the name of the caller, for error messages.
+        model: the model.
+        inputs: an array or a tuple of arrays.
+        target: what is explained.
+        differentiable: whether inputs must be floating point. Methods that only evaluate the model take integers, too.
 
     Returns:
         The inputs as JAX arrays, and the target in the form that jitted functions take.
     """
     check_model(function, model)
-    inputs = _arrays(function, model, inputs)
+    inputs = _arrays(function, model, inputs, differentiable)
     return inputs, targets.prepare(function, _outputs.eval_shape(model, inputs), target)
 
 
-def _arrays(function: str, model: Model, inputs: Any) -> Any:
+def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> Any:
     if not (type(inputs) is tuple or hasattr(inputs, "shape")):
         raise TypeError(
             f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got {type(inputs).__name__}"
@@ -44,7 +51,7 @@ def _arrays(function: str, model: Model, inputs: Any) -> Any:
                 f"{function}: all inputs must have the same batch size on axis 0, "
                 f"got shapes {[tuple(leaf.shape) for leaf in leaves]}"
             )
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        if differentiable and not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(
                 f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(model, inputs)}"
             )
@@ -103,11 +110,15 @@ def baseline_like(function: str, baseline: Any, inputs: Any) -> Any:
 
 def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.Array:
     if baseline is None:
-        baseline = 0.0
+        baseline = 0
     if not isinstance(baseline, int | float | np.number | np.ndarray | jax.Array) or isinstance(baseline, bool):
         raise TypeError(f"{function}: {name} must be None, a number or an array, got {type(baseline).__name__}")
     if not isinstance(baseline, jax.core.Tracer) and not np.isfinite(np.asarray(baseline, np.float64)).all():
         raise ValueError(f"{function}: {name} must be finite, but it has NaN or infinite values")
+    if jnp.issubdtype(leaf.dtype, jnp.integer) and not jnp.issubdtype(jnp.result_type(baseline), jnp.integer):
+        raise TypeError(
+            f"{function}: inputs have dtype {leaf.dtype}, so {name} must be integers, too, got {baseline!r}"
+        )
     try:
         # On the host where it is there already: a new scalar is then no new program.
         library = jnp if isinstance(baseline, jax.Array) else np

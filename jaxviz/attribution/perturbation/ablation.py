@@ -1,0 +1,173 @@
+"""Ablation and permutation of features: what the score loses without one group of features."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
+from jaxviz.model import Model
+from jaxviz.targets import TargetLike
+
+
+def feature_ablation(
+    model: Model,
+    inputs: Any,
+    *,
+    target: TargetLike = None,
+    mask: Any = None,
+    baseline: Any = None,
+    chunk_size: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Feature ablation: what the score loses when a group of features is put to the baseline.
+
+    `attribution[i] = score(inputs) - score(inputs with the group of feature i at the baseline)`
+
+    Args:
+        model: the model.
+        inputs: an array of any rank whose axis 0 is the batch, or a tuple of such arrays. Integers (token ids) may be given.
+        target: as for `gradient`.
+        mask: the group of each feature: None (every feature is a group of its own), an integer array that broadcasts to one
+            example or to all of inputs, or for several inputs a tuple of these, where the same number is the same group in all
+            inputs. `superpixels` makes one for images. Its values make the program's shape: it cannot be traced.
+        baseline: what stands for a feature that is not there: None (zeros), a number, an array that broadcasts to inputs, or a
+            tuple of these for several inputs. For integer inputs it is integers.
+        chunk_size: most model evaluations (groups x examples) in flight, at least one group; memory grows with it. None
+            chooses by the size of the inputs.
+        progress: draw a progress bar.
+
+    Returns:
+        The attribution, of the structure and shapes of inputs and of their dtype (of the score's where inputs are integers); all
+        features of a group have the attribution of the group. It costs one evaluation per group, and one.
+
+    Raises:
+        TypeError: if model is not a `Model`, mask not integers, or target or baseline of another type.
+        ValueError: if inputs are empty or not finite, mask or baseline do not broadcast to them, or target does not fit.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: inputs.prod(axis=1), ())
+        >>> feature_ablation(model, jnp.array([[2.0, 3.0, 4.0]]), mask=jnp.array([0, 0, 1]), baseline=1.0)
+        Array([[20., 20., 18.]], dtype=float32)
+
+    Note:
+        As Captum's `FeatureAblation`. The numbers in a mask need not be consecutive.
+
+    References:
+        M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.
+        L. Merrick. Randomized Ablation Feature Importance. 2019. arXiv:1910.00174.
+    """
+    ours = game("feature_ablation", model, inputs, target, mask, baseline, chunk_size)
+    count = ours.groups.count
+    variations = np.arange(-1, count, dtype=np.int32)  # first without nothing: the score itself
+    parts = collect(
+        functools.partial(_scores_without, game=ours),
+        variations,
+        ours.sizes(count + 1, chunk_size),
+        progress=progress,
+        label="feature ablation",
+    )
+    return _losses(ours, parts)
+
+
+def feature_permutation(
+    model: Model,
+    inputs: Any,
+    *,
+    target: TargetLike = None,
+    mask: Any = None,
+    samples: int = 1,
+    key: jax.Array | None = None,
+    chunk_size: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Feature permutation: what the score loses when a group of features has the values of another example of the batch.
+
+    `attribution[b, i] = score(inputs)[b] - mean_s score(inputs with the group of feature i of example p_s(b))[b]`
+
+    The mean over the examples of a data set is its permutation importance. Values of other examples are likely ones, where a
+    baseline may not be.
+
+    Args:
+        model: the model.
+        inputs: as for `feature_ablation`; the batch has at least 2 examples, and better many.
+        target: as for `gradient`.
+        mask: as for `feature_ablation`.
+        samples: number of permutations, at least 1.
+        key: a `jax.random.key`; the same key draws the same permutations, whatever chunk_size.
+        chunk_size: most model evaluations (samples x groups x examples) in flight, at least one group.
+        progress: draw a progress bar.
+
+    Returns:
+        The attribution, as for `feature_ablation`. It costs one evaluation per sample and group, and one.
+
+    Raises:
+        TypeError, ValueError: as for `feature_ablation`, and if key is missing, the batch has one example only, or samples is
+            less than 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: inputs @ jnp.array([2.0, 0.0]), ())
+        >>> feature_permutation(model, jnp.array([[1.0, 5.0], [4.0, 6.0]]), key=jax.random.key(0))
+        Array([[-6.,  0.],
+               [ 6.,  0.]], dtype=float32)
+
+    Note:
+        Captum's `FeaturePermutation` draws from all permutations but the identity, so that in it an example may keep its own
+        values, and lose nothing. Here the permutation is a cycle through the whole batch, drawn evenly from all such cycles: no
+        example keeps its values, and each of the others' is equally likely.
+
+    References:
+        L. Breiman. Random Forests. Machine Learning 45, 2001.
+        A. Fisher, C. Rudin, F. Dominici. All Models are Wrong, but Many are Useful. JMLR 20, 2019. arXiv:1801.01489.
+    """
+    name = "feature_permutation"
+    ours = game(name, model, inputs, target, mask, None, chunk_size)
+    key = check_key(name, key)
+    check_count(name, "samples", samples)
+    batch = jax.tree.leaves(ours.inputs)[0].shape[0]
+    if batch < 2:
+        raise ValueError(f"{name}: the values of other examples are needed, but the batch has only one example")
+    count = ours.groups.count
+    variations = np.concatenate([[-1], indices(samples * count)]).astype(np.int32)
+    parts = collect(
+        functools.partial(_scores_permuted, game=ours, key=key),
+        variations,
+        ours.sizes(len(variations), chunk_size),
+        progress=progress,
+        label="feature permutation",
+    )
+    return _losses(ours, parts)
+
+
+@jax.jit
+def _scores_without(without: jax.Array, game: Game) -> jax.Array:
+    return game.scores(jnp.arange(game.groups.count)[None] != without[:, None])
+
+
+@jax.jit
+def _scores_permuted(variations: jax.Array, game: Game, key: jax.Array) -> jax.Array:
+    batch = jax.tree.leaves(game.inputs)[0].shape[0]
+
+    def score(variation: jax.Array) -> jax.Array:
+        # The successors in a random order of all examples: one cycle.
+        order = jax.random.permutation(jax.random.fold_in(key, variation.astype(jnp.uint32)), batch)
+        successor = jnp.zeros(batch, order.dtype).at[order].set(jnp.roll(order, 1))
+        keeps = jnp.arange(game.groups.count) != jnp.where(variation < 0, -1, variation % game.groups.count)
+        laid = game.groups.lay(keeps, game.inputs)
+        mixed = jax.tree.map(lambda keep, leaf: jnp.where(keep, leaf, leaf[successor]), laid, game.inputs)
+        return scores_of(game.model, mixed, game.target)
+
+    return jax.vmap(score)(variations)
+
+
+@jax.jit
+def _losses(game: Game, parts: list[jax.Array]) -> Any:
+    """The attribution, of the scores of the inputs and, once or several times, of the inputs without each group."""
+    scores = jnp.concatenate(parts)
+    losses = (scores[:1] - scores[1:]).reshape(-1, game.groups.count, scores.shape[1])
+    return game.groups.attribution(losses.mean(axis=0).T, game.inputs)

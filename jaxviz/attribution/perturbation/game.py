@@ -1,0 +1,91 @@
+"""A model's score as a game: its players are groups of features; a coalition is worth the score without the others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz import chunks
+from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.perturbation.groups import Groups, feature_count, groups
+from jaxviz.model import Model
+from jaxviz.program import lowerings
+from jaxviz.targets import Target, TargetLike, select
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Game:
+    """What is to be explained: the score of inputs of which some groups stand at the baseline."""
+
+    model: Model
+    inputs: Any
+    baseline: Any
+    groups: Groups
+    target: Target
+
+    def perturbed(self, coalition: jax.Array) -> Any:
+        """The inputs, with the baseline where a group is not in the coalition, bool `(groups,)`."""
+        return jax.tree.map(jnp.where, self.groups.lay(coalition, self.inputs), self.inputs, self.baseline)
+
+    def scores(self, coalitions: jax.Array) -> jax.Array:
+        """The worth of coalitions, bool `(n, groups)`, to each example: `(n, batch)`."""
+        return jax.vmap(lambda coalition: scores_of(self.model, self.perturbed(coalition), self.target))(coalitions)
+
+    def sizes(self, count: int, chunk_size: int | None) -> tuple[int, ...]:
+        """The sizes of chunks of so many evaluations; see `chunks.sizes`."""
+        leaves = jax.tree.leaves(self.inputs)
+        if not count:
+            return ()
+        return chunks.sizes(count, leaves[0].shape[0], chunk_size, values=feature_count(*leaves))
+
+
+def game(
+    function: str,
+    model: Any,
+    inputs: Any,
+    target: TargetLike,
+    mask: Any,
+    baseline: Any,
+    chunk_size: int | None,
+) -> Game:
+    """Checks the arguments that all methods with a mask have in common."""
+    inputs, prepared = prepare(function, model, inputs, target, differentiable=False)
+    chunks.check_chunk_size(function, chunk_size)
+    return Game(model, inputs, baseline_like(function, baseline, inputs), groups(function, mask, inputs), prepared)
+
+
+def scores_of(model: Model, inputs: Any, target: Target) -> jax.Array:
+    """The scores of inputs, `(batch,)`, in float32 at least: unchecked and not jitted."""
+    scores = select(lowerings.call(Model.__call__, model, inputs), target)
+    return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+
+
+@jax.jit
+def ends(game: Game) -> jax.Array:
+    """The worth of no group at all, and of all: `(2, batch)`."""
+    return game.scores(jnp.array([[False], [True]]) & jnp.ones((1, game.groups.count), bool))
+
+
+def collect(
+    step: Callable[[Any], Any], variations: Any, sizes: tuple[int, ...], *, progress: bool, label: str
+) -> list[Any]:
+    """What a jitted step gives for each chunk of variations."""
+
+    def append(parts: list[Any], part: Any) -> list[Any]:
+        return [*parts, step(part)]
+
+    return chunks.fold(append, [], variations, sizes, progress=progress, label=label)
+
+
+def indices(count: int) -> np.ndarray:
+    """The numbers of so many variations."""
+    return np.arange(count, dtype=np.int32)
+
+
+def weighted_sum(weights: jax.Array, values: jax.Array) -> jax.Array:
+    """`sum_n weights[n, ...] * values[n, ...]`, an outer product over the other axes, in full precision on every device."""
+    return jax.lax.dot_general(weights, values, (((0,), (0,)), ((), ())), precision=jax.lax.Precision.HIGHEST)

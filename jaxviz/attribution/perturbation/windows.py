@@ -1,0 +1,185 @@
+"""Occlusion: what the score loses when a window of the inputs is covered, window after window."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz import chunks
+from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.perturbation.game import collect, scores_of, weighted_sum
+from jaxviz.attribution.perturbation.groups import attribution_dtype, feature_count
+from jaxviz.model import Model
+from jaxviz.targets import Target, TargetLike
+
+
+def occlusion(
+    model: Model,
+    inputs: Any,
+    *,
+    target: TargetLike = None,
+    window: Any,
+    stride: Any = None,
+    baseline: Any = None,
+    chunk_size: int | None = None,
+    progress: bool = False,
+) -> Any:
+    """Occlusion: what the score loses when a window of the inputs is put to the baseline.
+
+    `attribution[i] = mean over the windows w that cover i of score(inputs) - score(inputs with w at the baseline)`
+
+    Args:
+        model: the model.
+        inputs: as for `feature_ablation`.
+        target: as for `gradient`.
+        window: the sides of the window, in elements. An int is the side along every axis between the batch and the channels
+            (the last axis; where inputs have two axes, the last is no channels). A tuple has one side per axis after the batch.
+            Of trailing axes for which there is no side, channels most often, a window has all. For several inputs: an int for
+            all, or a tuple of one such window for each.
+        stride: how far the window is moved, of the same form; None: as far as the window is wide, so that none overlap. The last
+            windows on an axis may stand over its end.
+        baseline: as for `feature_ablation`.
+        chunk_size: most model evaluations (windows x examples) in flight, at least one window; memory grows with it. None
+            chooses by the size of the inputs.
+        progress: draw a progress bar.
+
+    Returns:
+        The attribution, as for `feature_ablation`. It costs one evaluation per window, and one per input. Windows of one input
+        are covered while the other inputs stand as they are.
+
+    Raises:
+        TypeError, ValueError: as for `feature_ablation`, and if a side of the window or a stride is less than 1, is larger than
+            the input, or if a stride is larger than the window, which would leave out elements.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: inputs.sum(axis=1), ())
+        >>> occlusion(model, jnp.array([[1.0, 2.0, 3.0, 4.0]]), window=2)
+        Array([[3., 3., 7., 7.]], dtype=float32)
+
+    Note:
+        As Captum's `Occlusion`, but for the strides, which are 1 by default there, and short tuples.
+
+    References:
+        M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.
+    """
+    name = "occlusion"
+    inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
+    baseline = baseline_like(name, baseline, inputs)
+    chunks.check_chunk_size(name, chunk_size)
+    leaves, structure = jax.tree.flatten(inputs)
+    several = type(inputs) is tuple
+    windows = _sides(name, "window", window, leaves, [leaf.shape[1:] for leaf in leaves], several)
+    strides = windows if stride is None else _sides(name, "stride", stride, leaves, windows, several)
+    attributions = []
+    for number, (leaf, sides, steps) in enumerate(zip(leaves, windows, strides, strict=True)):
+        for side, step, length in zip(sides, steps, leaf.shape[1:], strict=True):
+            if step > side < length:
+                raise ValueError(
+                    f"{name}: stride {step} is larger than the window's side {side}, so some elements are never covered"
+                )
+        starts = _starts(leaf.shape[1:], sides, steps)
+        parts = collect(
+            functools.partial(
+                _scores,
+                number,
+                sides=np.array(sides, np.int32),
+                model=model,
+                inputs=inputs,
+                baseline=baseline,
+                target=prepared,
+            ),
+            starts,
+            chunks.sizes(len(starts), leaf.shape[0], chunk_size, values=feature_count(*leaves)),
+            progress=progress,
+            label=name,
+        )
+        attributions.append(_averaged(leaf, parts, _shares(leaf.shape[1:], sides, steps)))
+    return jax.tree.unflatten(structure, attributions)
+
+
+def _places(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ...]) -> list[np.ndarray]:
+    """Where windows start, per axis: the last is the first that reaches the end."""
+    return [
+        np.arange(-(-(length - side) // step) + 1, dtype=np.int32) * np.int32(step)
+        for length, side, step in zip(shape, sides, steps, strict=True)
+    ]
+
+
+def _starts(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+    """Where windows start, `(windows + 1, axes)`: the first one outside, so that nothing is covered."""
+    places = np.stack(np.meshgrid(*_places(shape, sides, steps), indexing="ij"), axis=-1).reshape(-1, len(shape))
+    return np.concatenate([np.array([shape], np.int32), places])
+
+
+def _shares(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ...]) -> list[np.ndarray]:
+    """Per axis, `(places, length)`: the weight of each place of the window in the mean at each element.
+
+    The mean over the windows that cover an element is one along each axis after the other.
+    """
+    shares = []
+    for places, length, side in zip(_places(shape, sides, steps), shape, sides, strict=True):
+        positions = np.arange(length)
+        covers = (positions >= places[:, None]) & (positions < places[:, None] + side)
+        shares.append((covers / covers.sum(axis=0)).astype(np.float32))
+    return shares
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _scores(
+    number: int, starts: jax.Array, sides: jax.Array, model: Model, inputs: Any, baseline: Any, target: Target
+) -> jax.Array:
+    leaves, structure = jax.tree.flatten(inputs)
+    fill = jax.tree.leaves(baseline)[number]
+
+    def score(start: jax.Array) -> jax.Array:
+        leaf, covers = leaves[number], jnp.bool_(True)
+        for axis in range(1, leaf.ndim):
+            position = jnp.expand_dims(
+                jnp.arange(leaf.shape[axis]), [other for other in range(leaf.ndim) if other != axis]
+            )
+            covers = covers & (position >= start[axis - 1]) & (position < start[axis - 1] + sides[axis - 1])
+        covered = [*leaves[:number], jnp.where(covers, fill, leaf), *leaves[number + 1 :]]
+        return scores_of(model, jax.tree.unflatten(structure, covered), target)
+
+    return jax.vmap(score)(starts)
+
+
+@jax.jit
+def _averaged(leaf: jax.Array, parts: list[jax.Array], shares: list[jax.Array]) -> jax.Array:
+    scores = jnp.concatenate(parts)
+    losses = (scores[:1] - scores[1:]).reshape(*(len(share) for share in shares), -1)
+    for share in shares:  # each takes the first axis away and adds one at the end, after the batch
+        losses = weighted_sum(losses, share.astype(losses.dtype))
+    return losses.astype(attribution_dtype(leaf, scores))
+
+
+def _sides(
+    function: str, name: str, given: Any, leaves: list[jax.Array], rest: list[tuple[int, ...]], several: bool
+) -> list[tuple[int, ...]]:
+    """Windows or strides, one side for each axis after the batch of each input; those of `rest` where none is given."""
+    if not (several and isinstance(given, tuple | list)):
+        return [_side(function, name, given, *pair) for pair in zip(leaves, rest, strict=True)]
+    if len(given) != len(leaves):
+        raise ValueError(f"{function}: there are {len(leaves)} inputs, but {name} has {len(given)} entries")
+    names = [f"{name}[{i}]" for i in range(len(leaves))]
+    return [_side(function, *each) for each in zip(names, given, leaves, rest, strict=True)]
+
+
+def _side(function: str, name: str, given: Any, leaf: jax.Array, rest: tuple[int, ...]) -> tuple[int, ...]:
+    shape = leaf.shape[1:]
+    if not shape:
+        raise ValueError(f"{function}: an input of shape {leaf.shape} has no axis after the batch to cover")
+    if not isinstance(given, tuple | list):
+        given = (given,) * max(len(shape) - 1, 1)
+    if any(isinstance(side, bool) or not hasattr(side, "__index__") for side in given):
+        raise TypeError(f"{function}: {name} must be an int or a tuple of ints, got {given!r}")
+    if not 0 < len(given) <= len(shape):
+        raise ValueError(
+            f"{function}: {name} has {len(given)} sides, but the input has {len(shape)} axes after the batch"
+        )
+    if any(not 1 <= side <= length for side, length in zip(given, shape, strict=False)):
+        raise ValueError(f"{function}: {name} must be between 1 and the input's {shape}, got {tuple(given)}")
+    return (*map(int, given), *rest[len(given) :])

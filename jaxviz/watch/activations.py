@@ -77,7 +77,9 @@ def activations(
             for path, leaf in paths.flatten(dict(captured)).items()
             if jnp.issubdtype(leaf.dtype, jnp.floating)
         }
-        return described(values, bins), {path: _shares(leaf, *_bounds(path, bounds)) for path, leaf in values.items()}
+        return described(values, bins, statistics), {
+            path: _shares(leaf, *_bounds(path, bounds)) for path, leaf in values.items()
+        }
 
     def write(writer: Any, step: int, values: Any) -> None:
         found, shares = values

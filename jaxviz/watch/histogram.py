@@ -59,8 +59,13 @@ def histogram(values: Any, *, bins: int = BINS) -> Histogram:
         ([1, 2, 0, 1], 1)
     """
     check_bins("watch.histogram", bins)
-    tensors = as_reals("watch.histogram", [values])
-    return jax.tree.map(lambda column: column[0], _count(tensors, *ranges_of(tensors), bins))
+    return jax.tree.map(lambda column: column[0], histograms_of([values], bins=bins))
+
+
+def histograms_of(tensors: Sequence[Any], *, bins: int = BINS) -> Histogram:
+    """Histograms of several tensors; each field has axis 0 of length `len(tensors)`."""
+    arrays = as_reals("watch.histogram", tensors)
+    return _count(arrays, *ranges_of(arrays), bins)
 
 
 def describe(tensors: Sequence[Any], *, bins: int = BINS) -> tuple[Histogram, Statistics]:

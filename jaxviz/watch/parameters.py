@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxviz.program import paths
-from jaxviz.watch.histogram import BINS, check_bins, describe
+from jaxviz.watch.histogram import BINS, check_bins, describe, histograms_of
 from jaxviz.watch.hook import Hook, StepView, needed
 
 STATISTICS = ("mean", "std", "norm", "zeros", "low", "high")
@@ -116,7 +116,7 @@ def _parameters(
     check_bins(f"watch.{name}", bins)
 
     def measure(view: StepView) -> Any:
-        return described(chosen(name, needed(name, view, field), layers), bins)
+        return described(chosen(name, needed(name, view, field), layers), bins, statistics)
 
     def write(writer: Any, step: int, values: Any) -> None:
         write_described(writer, step, name, values, statistics, histograms)
@@ -133,23 +133,20 @@ def check_statistics(name: str, statistics: Iterable[str]) -> tuple[str, ...]:
     return statistics
 
 
-def described(tensors: Mapping[str, jax.Array], bins: int) -> Any:
-    """Histograms and statistics by path, ready to be packed."""
-    paths_, leaves = tuple(tensors), list(tensors.values())
+def described(tensors: Mapping[str, jax.Array], bins: int, statistics: tuple[str, ...]) -> Any:
+    """Histograms and the wanted statistics by path, ready to be packed."""
+    leaves = list(tensors.values())
     if not leaves:
         return {}
-    histograms, found = describe(leaves, bins=bins)
+    if statistics:
+        counted, found = describe(leaves, bins=bins)
+        columns = {one: getattr(found, one) for one in statistics}
+    else:  # without the sums that they need
+        counted, columns = histograms_of(leaves, bins=bins), {}
+    columns |= {"nan": counted.nan, "inf": counted.inf + counted.neginf}
     return {
-        path: (
-            histograms.counts[index],
-            histograms.edges[index],
-            {
-                "nan": found.nan[index],
-                "inf": found.inf[index],
-                **{one: getattr(found, one)[index] for one in STATISTICS},
-            },
-        )
-        for index, path in enumerate(paths_)
+        path: (counted.counts[index], counted.edges[index], {one: column[index] for one, column in columns.items()})
+        for index, path in enumerate(tensors)
     }
 
 

@@ -15,19 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 
 WIDTH = 16384  # elements of a row, 64 KiB of float32
+LEAST_WIDTH = 1024  # of a row where the tensors are small, which would else be mostly padding
 
 
 class Rows(NamedTuple):
-    """Tensors as rows of WIDTH elements in a row of memory.
+    """Tensors as rows of one width in a row of memory.
 
     Attributes:
-        flat: the elements, float `(m,)`, m at least WIDTH.
+        width: elements of a row.
+        flat: the elements, float `(m,)`, m at least the width.
         starts: where in them each row begins, int32 `(n,)`, n at least 1.
         firsts: the first element of each row that is its own, int32 `(n,)`: the last row of a tensor may reach back.
         ends: the end of its own elements, int32 `(n,)`: after it there is padding.
         owners: the index of the tensor that each row belongs to, int32 `(n,)`, not decreasing.
     """
 
+    width: int
     flat: jax.Array
     starts: np.ndarray
     firsts: np.ndarray
@@ -41,17 +44,25 @@ def as_rows(tensors: Sequence[jax.Array]) -> Rows:
         size = tensors[0].size
         wanted = np.arange(0, size, WIDTH, dtype=np.int32)
         starts = np.minimum(wanted, size - WIDTH)
-        return Rows(tensors[0].reshape(-1), starts, wanted - starts, np.full_like(starts, WIDTH), np.zeros_like(starts))
+        lengths = np.full_like(starts, WIDTH)
+        return Rows(WIDTH, tensors[0].reshape(-1), starts, wanted - starts, lengths, np.zeros_like(starts))
+    width = _width(tensors)
     padded, ends, owners = [], [], []
     for index, tensor in enumerate(tensors):
-        count = max(-(-tensor.size // WIDTH), 1)
-        padded.append(jnp.pad(tensor.reshape(-1), (0, count * WIDTH - tensor.size)))
-        ends.append(np.minimum(tensor.size - WIDTH * np.arange(count), WIDTH))
+        count = max(-(-tensor.size // width), 1)
+        padded.append(jnp.pad(tensor.reshape(-1), (0, count * width - tensor.size)))
+        ends.append(np.minimum(tensor.size - width * np.arange(count), width))
         owners.append(np.full(count, index))
     owned, ended = (np.concatenate(column).astype(np.int32) for column in (owners, ends))
-    starts = WIDTH * np.arange(len(owned), dtype=np.int32)
+    starts = width * np.arange(len(owned), dtype=np.int32)
     flat = padded[0] if len(padded) == 1 else jnp.concatenate(padded)
-    return Rows(flat, starts, np.zeros_like(starts), ended, owned)
+    return Rows(width, flat, starts, np.zeros_like(starts), ended, owned)
+
+
+def _width(tensors: Sequence[jax.Array]) -> int:
+    """The power of two next to the tensors' mean size."""
+    mean = sum(tensor.size for tensor in tensors) // max(len(tensors), 1)
+    return min(max(1 << mean.bit_length(), LEAST_WIDTH), WIDTH)
 
 
 def fold(rows: Rows, step: Callable[..., Any], carry: Any, *columns: jax.Array) -> Any:
@@ -59,19 +70,19 @@ def fold(rows: Rows, step: Callable[..., Any], carry: Any, *columns: jax.Array) 
 
     Args:
         rows: the rows.
-        step: pure; `values` is `(WIDTH,)`, `valid` a bool array of the same shape, False at what is not the row's own.
+        step: pure; `values` is `(width,)`, `valid` a bool array of the same shape, False at what is not the row's own.
         carry: the first carry.
         *columns: what else the step needs of each row, `(n,)`; it gets one scalar of each. Only scalars: a value per element that
             is looked up keeps the compiler from vectorizing the step.
     """
     columns = (*map(jnp.asarray, (rows.starts, rows.firsts, rows.ends)), *columns)
-    numbers = jnp.arange(WIDTH, dtype=jnp.int32)
+    numbers = jnp.arange(rows.width, dtype=jnp.int32)
 
     def body(index: jax.Array, carry: Any) -> Any:
         start, first, end, *of_row = (
             jax.lax.dynamic_index_in_dim(column, index, 0, keepdims=False) for column in columns
         )
-        values = jax.lax.dynamic_slice_in_dim(rows.flat, start, WIDTH)
+        values = jax.lax.dynamic_slice_in_dim(rows.flat, start, rows.width)
         return step(carry, index, values, (numbers >= first) & (numbers < end), *of_row)
 
     return jax.lax.fori_loop(0, len(rows.starts), body, carry)

@@ -114,18 +114,18 @@ def test_histogram_counted_elsewhere(writer):
     assert second[0, 0] < 3 < second[-1, 1]
 
 
-def test_histograms_of_one_event(writer):
+def test_histograms_of_one_event(writer, tmp_path_factory):
     tables = {"a": ([1, 2], [0, 1, 2]), "b": ([5], [3, 4]), "c": ([0, 7], [3.0, 3.0, 3.0])}
     writer.histograms(tables, 4)
     writer.histograms(tables, 5)
-    one_by_one = type(writer)(writer.logdir / "apart")
+    one_by_one = Writer(tmp_path_factory.mktemp("apart"))
     for tag, table in tables.items():
         one_by_one.histogram_counts(tag, *table, 4)
     together, apart = read(writer.logdir), read(one_by_one.logdir)
     for tag in tables:
         assert together[tag].steps.tolist() == [4, 5]
         np.testing.assert_array_equal(together[tag].values[0], apart[tag].values[0])
-    with pytest.raises(ValueError, match="must not decrease, got 2.0 before 1.0 at index 1"):
+    with pytest.raises(ValueError, match="must not decrease"):
         writer.histograms({"a": ([1, 1], [0, 1, 2]), "b": ([1, 1], [0, 2, 1])}, 6)
     assert read(writer.logdir)["a"].steps.tolist() == [4, 5]  # nothing is half written
 

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from jaxviz import train as train
     from jaxviz import watch as watch
     from jaxviz.attribution import completeness_gap as completeness_gap
+    from jaxviz.attribution import deconvnet as deconvnet
+    from jaxviz.attribution import deep_shap as deep_shap
+    from jaxviz.attribution import deeplift as deeplift
     from jaxviz.attribution import feature_ablation as feature_ablation
     from jaxviz.attribution import feature_permutation as feature_permutation
     from jaxviz.attribution import grad_cam as grad_cam
     from jaxviz.attribution import gradient as gradient
+    from jaxviz.attribution import guided_backprop as guided_backprop
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
     from jaxviz.attribution import occlusion as occlusion
@@ -46,8 +50,12 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "completeness_gap",
                     "feature_ablation",
                     "feature_permutation",
+                    "deconvnet",
+                    "deep_shap",
+                    "deeplift",
                     "grad_cam",
                     "gradient",
+                    "guided_backprop",
                     "input_x_gradient",
                     "integrated_gradients",
                     "occlusion",

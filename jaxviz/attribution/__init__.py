@@ -14,4 +14,8 @@ from jaxviz.attribution.perturbation import feature_permutation as feature_permu
 from jaxviz.attribution.perturbation import occlusion as occlusion
 from jaxviz.attribution.perturbation import shapley_sampling as shapley_sampling
 from jaxviz.attribution.perturbation import shapley_values as shapley_values
+from jaxviz.attribution.rules.deeplift import deep_shap as deep_shap
+from jaxviz.attribution.rules.deeplift import deeplift as deeplift
+from jaxviz.attribution.rules.guided import deconvnet as deconvnet
+from jaxviz.attribution.rules.guided import guided_backprop as guided_backprop
 from jaxviz.attribution.smoothing import smooth as smooth

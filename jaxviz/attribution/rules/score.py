@@ -1,5 +1,6 @@
 """The score as a program in which rules take the place of the equations that the inputs reach."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax
 from jaxviz import views
 from jaxviz.model import Model
 from jaxviz.program import Active, Rules, evaluate
+from jaxviz.static import Static
 from jaxviz.targets import Target, select
 
 
@@ -25,3 +27,17 @@ def rewritten_score(model: Model, inputs: Any, target: Target, rules: Rules) -> 
     leaves = [*jax.tree.leaves((model.params, model.keywords)), *jax.tree.leaves(inputs, is_leaf=is_active)]
     score, _ = evaluate(program, leaves, rules=rules)
     return rules.settled(score, active=True)
+
+
+def check_rules(function: str, rules: Any) -> Static:
+    """The rules of the user as a static value; raises unless they are None or a dict of name -> rule."""
+    if rules is None:
+        return Static({})
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"{function}: rules must be a dict of primitive or layer -> rule, got {type(rules).__name__}")
+    for name, rule in rules.items():
+        if not isinstance(name, str) or not callable(rule):
+            raise TypeError(
+                f"{function}: rules must map names to functions (equation, operands, where) -> results, got {name!r}: {rule!r}"
+            )
+    return Static(dict(rules))

@@ -1,0 +1,107 @@
+"""Guided backpropagation and deconvnet: against Captum, numbers worked out by hand, and every way to write a ReLU."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz as jv
+
+HEAD = jnp.array([[2.0], [-3.0], [5.0]])
+X = np.array([[1.0, 2.0, -3.0]], np.float32)  # on, on, off
+
+
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
+def test_against_captum(modules, method):
+    model, figures = modules
+    theirs = figures[method]
+    ours = getattr(jv, method)(model, figures["inputs"], target=figures["target"])
+    assert np.abs(ours - theirs).max() <= 1e-6 * np.abs(theirs).max()
+
+
+class Shared(nn.Module):
+    """One activation module, called twice."""
+
+    @nn.compact
+    def __call__(self, x):
+        activation = nn.relu
+        return activation(activation(x))
+
+
+RELUS = {
+    "jax.nn.relu": jax.nn.relu,
+    "nn.relu twice": lambda x: Shared().apply({}, x),
+    "maximum": lambda x: jnp.maximum(x, 0),
+    "the other way around": lambda x: jnp.maximum(0.0, x),
+    "zeros": lambda x: jnp.maximum(x, jnp.zeros_like(x)),
+    "relu6": jax.nn.relu6,
+    "clip": lambda x: jnp.clip(x, 0, 4),
+    "clamp": lambda x: jax.lax.clamp(0.0, x, 4.0),
+    "jitted": jax.jit(lambda x: jax.nn.relu(x)),
+    "in a scan": lambda x: jax.lax.scan(lambda x, _: (jax.nn.relu(x), None), x, length=2)[0],
+    "in a conditional": lambda x: jax.lax.cond(x.sum() > 9, jnp.sin, jax.nn.relu, x),
+    "rematerialized": jax.checkpoint(jax.nn.relu),
+}
+
+
+@pytest.mark.parametrize("relu", RELUS.values(), ids=RELUS)
+def test_every_relu(relu):
+    model = jv.Model.from_function(lambda params, x: relu(x) @ params, HEAD)
+    np.testing.assert_array_equal(jv.guided_backprop(model, X), [[2.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(jv.deconvnet(model, X), [[2.0, 0.0, 5.0]])
+
+
+def test_bounds_from_above_pass_their_derivative():
+    model = jv.Model.from_function(lambda params, x: jax.nn.relu6(x) @ params, HEAD)
+    inputs = np.array([[7.0, 2.0, 7.0]], np.float32)  # over the bound there is no derivative to pass on
+    np.testing.assert_array_equal(jv.guided_backprop(model, inputs), [[0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(jv.deconvnet(model, inputs), [[0.0, 0.0, 0.0]])
+
+
+OTHERS = {
+    "softplus": jax.nn.softplus,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "silu": jax.nn.silu,
+    "softmax": jax.nn.softmax,
+    "layer norm": lambda x: Norm().apply({}, x),
+    "maximum of two": lambda x: jnp.maximum(x, 2 * x),
+}
+
+
+class Norm(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.LayerNorm(use_bias=False, use_scale=False)(x)
+
+
+@pytest.mark.parametrize("function", OTHERS.values(), ids=OTHERS)
+def test_maxima_that_are_no_relu_have_their_derivative(function):
+    model = jv.Model.from_function(lambda params, x: function(x) @ params, HEAD)
+    np.testing.assert_allclose(jv.guided_backprop(model, X), jv.gradient(model, X), rtol=1e-6)
+    np.testing.assert_allclose(jv.deconvnet(model, X), jv.gradient(model, X), rtol=1e-6)
+
+
+def test_a_network_by_hand():
+    first, second = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32), np.array([[2.0, -1.0], [-1.0, 4.0]], np.float32)
+
+    def apply(params, x):
+        return jax.nn.relu(jax.nn.relu(x @ params[0]) @ params[1])[:, 0]
+
+    model = jv.Model.from_function(apply, (first, second))
+    # x = (1, -1): hidden (-2, -2.5), both off; then 0, off: guided nothing. The deconvnet: relu(1) -> (2, -1) -> (2, 0) -> (2, 6)
+    np.testing.assert_array_equal(jv.guided_backprop(model, np.array([[1.0, -1.0]], np.float32)), [[0.0, 0.0]])
+    np.testing.assert_array_equal(jv.deconvnet(model, np.array([[1.0, -1.0]], np.float32)), [[2.0, 6.0]])
+    # x = (1, 2): hidden (7, -1); then 14
+    np.testing.assert_array_equal(jv.guided_backprop(model, np.array([[1.0, 2.0]], np.float32)), [[2.0, 6.0]])
+
+
+def test_a_tuple_and_a_layer():
+    model = jv.Model.from_function(
+        lambda params, x: jv.tag(jax.nn.relu(x[0]), "hidden") @ params + jax.nn.relu(-x[1]), HEAD
+    )
+    first, second = jv.guided_backprop(model, (X, np.array([[4.0]], np.float32)))
+    np.testing.assert_array_equal(first, [[2.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(second, [[0.0]])
+    tail, hidden = model.since("hidden", (X, np.array([[4.0]], np.float32)))
+    np.testing.assert_array_equal(jv.guided_backprop(tail, hidden), HEAD.T)

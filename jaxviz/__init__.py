@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from jaxviz.attribution import guided_backprop as guided_backprop
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
+    from jaxviz.attribution import kernel_shap as kernel_shap
+    from jaxviz.attribution import lime as lime
     from jaxviz.attribution import occlusion as occlusion
+    from jaxviz.attribution import rise as rise
     from jaxviz.attribution import saliency as saliency
     from jaxviz.attribution import shapley_sampling as shapley_sampling
     from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
+    from jaxviz.attribution import superpixels as superpixels
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
     from jaxviz.summaries import Summary as Summary
@@ -48,21 +52,25 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             **dict.fromkeys(
                 (
                     "completeness_gap",
-                    "feature_ablation",
-                    "feature_permutation",
                     "deconvnet",
                     "deep_shap",
                     "deeplift",
+                    "feature_ablation",
+                    "feature_permutation",
                     "grad_cam",
                     "gradient",
                     "guided_backprop",
                     "input_x_gradient",
                     "integrated_gradients",
+                    "kernel_shap",
+                    "lime",
                     "occlusion",
+                    "rise",
                     "saliency",
                     "shapley_sampling",
                     "shapley_values",
                     "smooth",
+                    "superpixels",
                 ),
                 ".attribution",
             ),

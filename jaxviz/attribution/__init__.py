@@ -11,9 +11,13 @@ from jaxviz.attribution.paths import completeness_gap as completeness_gap
 from jaxviz.attribution.paths import integrated_gradients as integrated_gradients
 from jaxviz.attribution.perturbation import feature_ablation as feature_ablation
 from jaxviz.attribution.perturbation import feature_permutation as feature_permutation
+from jaxviz.attribution.perturbation import kernel_shap as kernel_shap
+from jaxviz.attribution.perturbation import lime as lime
 from jaxviz.attribution.perturbation import occlusion as occlusion
+from jaxviz.attribution.perturbation import rise as rise
 from jaxviz.attribution.perturbation import shapley_sampling as shapley_sampling
 from jaxviz.attribution.perturbation import shapley_values as shapley_values
+from jaxviz.attribution.perturbation import superpixels as superpixels
 from jaxviz.attribution.rules.deeplift import deep_shap as deep_shap
 from jaxviz.attribution.rules.deeplift import deeplift as deeplift
 from jaxviz.attribution.rules.guided import deconvnet as deconvnet

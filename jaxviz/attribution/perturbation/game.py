@@ -15,6 +15,8 @@ from jaxviz.model import Model
 from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
 
+MOST_REGRESSED = 4096  # groups: a matrix of 64 MiB
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -79,6 +81,21 @@ def collect(
         return [*parts, step(part)]
 
     return chunks.fold(append, [], variations, sizes, progress=progress, label=label)
+
+
+@jax.jit
+def scores_in(numbers: jax.Array, coalitions: jax.Array, game: Game) -> jax.Array:
+    """What those coalitions of a list, bool `(n, groups)`, are worth that have these numbers."""
+    return game.scores(coalitions[numbers])
+
+
+def check_regression(function: str, count: int) -> None:
+    """Raises if there are more groups than a regression on them takes memory for."""
+    if count > MOST_REGRESSED:
+        raise ValueError(
+            f"{function}: a regression on {count} groups takes a matrix of {count} x {count}; at most {MOST_REGRESSED} groups "
+            "are taken: give a mask with fewer groups (jaxviz.superpixels makes one for images), or use shapley_sampling"
+        )
 
 
 def indices(count: int) -> np.ndarray:

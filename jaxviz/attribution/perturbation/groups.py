@@ -23,7 +23,7 @@ class Groups:
     """
 
     numbers: tuple[jax.Array, ...] | None
-    present: jax.Array | np.ndarray
+    present: Any
 
     @property
     def count(self) -> int:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
@@ -69,7 +70,7 @@ def grad_cam(
     return _grad_cam(model, inputs, prepared, layer, bool(relu), upsample)
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "relu", "upsample"))
+@functools.partial(jit, static_argnames=("layer", "relu", "upsample"))
 def _grad_cam(
     model: Model, inputs: Any, target: Target, layer: str, relu: bool, upsample: bool | tuple[int, ...]
 ) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
@@ -109,16 +110,16 @@ def score_gradient(model: Model, inputs: Any, target: Target) -> Any:
     return jax.grad(lambda inputs: select(lowerings.call(Model.__call__, model, inputs), target).sum())(inputs)
 
 
-@jax.jit
+@jit
 def _gradient(model: Model, inputs: Any, target: Target) -> Any:
     return score_gradient(model, inputs, target)
 
 
-@jax.jit
+@jit
 def _saliency(model: Model, inputs: Any, target: Target) -> Any:
     return jax.tree.map(jnp.abs, score_gradient(model, inputs, target))
 
 
-@jax.jit
+@jit
 def _input_x_gradient(model: Model, inputs: Any, target: Target) -> Any:
     return jax.tree.map(jnp.multiply, inputs, score_gradient(model, inputs, target))

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_choice, check_count, check_key, prepare
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
@@ -193,16 +194,16 @@ def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[An
     return jax.tree.unflatten(jax.tree.structure(inputs), noisy), method_key
 
 
-_noisy_inputs = functools.partial(jax.jit, static_argnums=0)(_noisy)
+_noisy_inputs = functools.partial(jit, static_argnums=0)(_noisy)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _noisy_chunk(scale: str, inputs: Any, noise: _Noise, indices: jax.Array) -> tuple[Any, jax.Array]:
     # A program of its own: the random numbers take long to compile, and are the same for every method.
     return jax.vmap(lambda index: _noisy(scale, inputs, noise, index))(indices)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _sampled(
     how: _How, model: Model, noisy: Any, keys: jax.Array, target: Target, traced: dict[str, Any]
 ) -> _Statistics:
@@ -216,7 +217,7 @@ def _sampled(
     return _Statistics(jnp.float32(keys.shape[0]), mean, squares)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _statistics_of_one(reduce: str, attribution: Any) -> _Statistics:
     mean = jax.tree.map(jnp.square, attribution) if reduce == "square" else attribution
     return _Statistics(
@@ -224,7 +225,7 @@ def _statistics_of_one(reduce: str, attribution: Any) -> _Statistics:
     )
 
 
-@functools.partial(jax.jit, donate_argnums=0)
+@functools.partial(jit, donate_argnums=0)
 def _merge(one: _Statistics, other: _Statistics) -> _Statistics:
     # By Chan, Golub and LeVeque: differences of means, so that the variance does not cancel away.
     count = one.count + other.count
@@ -242,7 +243,7 @@ def _merge(one: _Statistics, other: _Statistics) -> _Statistics:
     return _Statistics(count, mean, squares)
 
 
-@jax.jit
+@jit
 def _variance(statistics: _Statistics) -> Any:
     return jax.tree.map(lambda leaf: leaf / statistics.count.astype(leaf.dtype), statistics.squares)
 

@@ -1,6 +1,7 @@
 """The traced program of a model: its layers by name, and its evaluation with interventions."""
 
 from jaxviz.program import paths as paths
+from jaxviz.program._compat import is_top_level as is_top_level
 from jaxviz.program.evaluate import Edit as Edit
 from jaxviz.program.evaluate import evaluate as evaluate
 from jaxviz.program.evaluate import fit as fit

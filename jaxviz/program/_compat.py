@@ -53,3 +53,9 @@ def called(equation: JaxprEqn) -> str:
     if isinstance(name, str):
         return name
     return next((closed(program)[0].debug_info.func_name for program in subprograms(equation)), "")
+
+
+def is_top_level(tree: Any) -> bool:
+    """Whether a function of these arguments is executed at once, not traced into another program or transformed."""
+    trace = core.find_top_trace(jax.tree.leaves(tree))
+    return type(trace).__name__ == "EvalTrace"

@@ -136,13 +136,34 @@ def _max_pool_jvp(
         config = [(low, high, 0) for low, high in padding]
         operand = lax.pad(operand, jnp.array(-jnp.inf, operand.dtype), config)
         tangent = lax.pad(tangent, jnp.zeros((), tangent.dtype), config)
-    free = jnp.ones(maximum.shape, bool)
+    places = _places(operand, window, strides)
+    chosen = jnp.zeros(maximum.shape, jnp.uint8)  # the place of the first maximum
+    for place, value in reversed(list(enumerate(places))):
+        chosen = jnp.where(value == maximum, jnp.uint8(place), chosen)
+    if window == strides:
+        return maximum, _chosen_of_tiles(chosen, tangent, window)
     result = jnp.zeros_like(maximum)
-    for value, direction in zip(_places(operand, window, strides), _places(tangent, window, strides), strict=True):
-        first = free & (value == maximum)
-        free = free & ~first
-        result = result + jnp.where(first, direction, jnp.zeros((), direction.dtype))
+    for place, direction in enumerate(_places(tangent, window, strides)):
+        result = result + jnp.where(chosen == place, direction, jnp.zeros((), direction.dtype))
     return maximum, result
+
+
+def _chosen_of_tiles(chosen: Any, values: Any, window: tuple[int, ...]) -> Any:
+    """The chosen value of each window, where windows stand side by side.
+
+    Its derivative writes each value once, one after the other, where that of slices is a sum of padded arrays.
+    """
+    values = lax.slice(values, [0] * values.ndim, [n * width for n, width in zip(chosen.shape, window, strict=True)])
+    split = [size for pair in zip(chosen.shape, window, strict=True) for size in pair]
+    tiles = values.reshape(split)
+    place = sum(
+        lax.broadcasted_iota(jnp.uint8, split, 2 * axis + 1) * math.prod(window[axis + 1 :])
+        for axis, width in enumerate(window)
+        if width > 1
+    )
+    is_chosen = chosen.reshape([size for n in chosen.shape for size in (n, 1)]) == place
+    zero = jnp.zeros((), values.dtype)
+    return jnp.where(is_chosen, tiles, zero).sum(axis=tuple(range(1, len(split), 2)))
 
 
 def _patches_product(operand: Any, kernel: Any, *, strides: tuple[int, ...], padding: Any, precision: Any) -> Any:

@@ -85,7 +85,7 @@ def integrated_gradients(
         step,
         jax.tree.map(jnp.zeros_like, start),
         quadratures.quadrature(quadrature, int(steps)),
-        chunks.sizes(steps, leaves[0].shape[0], chunk_size, values=sum(leaf[0].size for leaf in leaves)),
+        chunks.sizes(steps, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)),
         progress=progress,
         label="integrated gradients",
     )

@@ -125,7 +125,7 @@ class Smooth:
         else:
             one_by_one = False
             sizes = chunks.sizes(
-                self.samples, leaves[0].shape[0], chunk_size, values=sum(leaf[0].size for leaf in leaves)
+                self.samples, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)
             )
         static, traced = _split(settings)
         how = _How(Static(self.method), "key" in accepted, self.reduce, static)

@@ -137,7 +137,7 @@ def deep_shap(
         ),
         jax.tree.map(jnp.zeros_like, inputs),
         baselines,
-        chunks.sizes(count, leaves[0].shape[0], chunk_size, values=sum(leaf[0].size for leaf in leaves)),
+        chunks.sizes(count, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)),
         progress=progress,
         label="deep shap",
     )

@@ -115,10 +115,11 @@ def select(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     if not is_float(value):
         return follow(equation, operands, where)
     difference, zeros = value - reference, jnp.zeros_like(value)
+    chosen = [jnp.broadcast_to(which, value.shape).astype(int) for which in (choice.value, choice.reference)]
     own, weights, flows = zeros, [], []
     for number, case in enumerate(cases):
         if _is_pair(case):
-            weight = sum((which == number).astype(value.dtype) for which in (choice.value, choice.reference)) / 2
+            weight = sum((which == number).astype(value.dtype) for which in chosen) / 2
             usable = jnp.isfinite(case.difference)  # else it is guarded against by this choice
             weights.append(jnp.where(usable, weight, zeros))
             flows.append(case.flow)
@@ -153,6 +154,8 @@ def elementwise(equation: JaxprEqn, operands: list[Any], where: Where) -> list[A
     active = [index for index, operand in enumerate(operands) if _is_pair(operand)]
     if not any(operands[index].has_flow for index in active):
         return follow(equation, operands, where)
+    if jnp.iscomplexobj(operands[active[0]].value):
+        return (_modulus if equation.primitive.name == "abs" else mean_derivative)(equation, operands, where)
     if len(active) > 2:
         return mean_derivative(equation, operands, where)
     (value,), (reference,) = both(equation, operands)
@@ -162,6 +165,19 @@ def elementwise(equation: JaxprEqn, operands: list[Any], where: Where) -> list[A
     ]
     flow = shared(weighted, equation, floating(value), slopes, [operands[index].flow for index in active])
     return [pair(value, reference, flow)]
+
+
+def _modulus(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+    """The absolute value of complex numbers: the difference of the squares is the mean's product with the difference."""
+    (value,), (reference,) = both(equation, operands)
+    weight = ratio(2 * jnp.ones_like(value), value + reference, jnp.zeros_like(value))
+    flow = shared(_weighted_projection, equation, value, (weight, means(operands)), [operands[0].flow])
+    return [pair(flow, reference)]
+
+
+def _weighted_projection(equation: JaxprEqn, constants: Any, directions: list[Any]) -> Any:
+    weight, (mean,) = constants
+    return weight * jnp.real(jnp.conj(mean) * directions[0])
 
 
 def _slope(equation: JaxprEqn, index: int, operand: Pair, others: list[Any]) -> jax.Array:

@@ -11,6 +11,7 @@ from jaxviz.adapters import Adapter
 from jaxviz.program import INPUT, OUTPUT, Edit, Key, Program, Site, evaluate, fit, paths, trace
 from jaxviz.program._compat import JaxprEqn, Literal, bind
 from jaxviz.program.marks import marking
+from jaxviz.program.variables import Variables
 from jaxviz.static import Static
 
 REPLACE, ADD = "replace", "add"
@@ -186,24 +187,21 @@ class _Cut:
 
     def before(self, args: tuple[Any, Any, Any]) -> list[Any]:
         """The values that the rest of the program needs."""
-        jaxpr = self.closed.jaxpr
-        values = dict(zip(jaxpr.constvars, self.closed.consts, strict=True))
-        values.update(zip(jaxpr.invars, jax.tree.leaves(args), strict=False))
-        return _execute(self.before_steps, values, self.frontier)
+        leaves = [*jax.tree.leaves(args), *[None] * len(self.entrance)]
+        variables = Variables.of(self.closed.jaxpr, self.closed.consts, leaves)
+        return _execute(self.before_steps, variables, self.frontier)
 
     def after(self, frontier: list[Any], activation: list[Any]) -> Any:
         """The outputs, from those values and the layer's."""
-        values = dict(zip(self.frontier, frontier, strict=True)) | dict(zip(self.entrance, activation, strict=True))
-        return jax.tree.unflatten(self.outputs, _execute(self.after_steps, values, self.closed.jaxpr.outvars))
+        known = zip([*self.frontier, *self.entrance], [*frontier, *activation], strict=True)
+        results = _execute(self.after_steps, Variables(dict(known)), self.closed.jaxpr.outvars)
+        return jax.tree.unflatten(self.outputs, results)
 
 
-def _execute(equations: list[JaxprEqn], values: dict[Any, Any], wanted: list[Any]) -> list[Any]:
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else values[atom]
-
+def _execute(equations: list[JaxprEqn], variables: Variables, wanted: list[Any]) -> list[Any]:
     for equation in equations:
-        values.update(zip(equation.outvars, bind(equation, [read(atom) for atom in equation.invars]), strict=True))
-    return [read(atom) for atom in wanted]
+        variables.write(bind(equation, variables.operands(equation)), equation)
+    return variables.read(wanted)
 
 
 @functools.partial(jax.jit, static_argnames=("layer", "side"))

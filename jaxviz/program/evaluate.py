@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.program._compat import JaxprEqn, Literal, Var, bind
+from jaxviz.program._compat import JaxprEqn, bind
 from jaxviz.program.calls import ENTER
 from jaxviz.program.rewrite import Active, Rules
 from jaxviz.program.trace import Key, Node, Program, Site, Step, Where
+from jaxviz.program.variables import Variables
 
 Captured = dict[Key, list[Any]]
 
@@ -113,18 +114,13 @@ class Run:
         """The results of a program (None where they are not wanted) and what was captured in it."""
         jaxpr = node.jaxpr
         wanted = [True] * len(jaxpr.outvars) if wanted is None else wanted
-        values: dict[Var, Any] = dict(zip(jaxpr.constvars, node.consts, strict=True))
-        values.update(zip(jaxpr.invars, args, strict=True))
+        variables = Variables.of(jaxpr, node.consts, args)
         captured: Captured = {}
-
-        def read(atom: Any) -> Any:
-            return atom.val if isinstance(atom, Literal) else values[atom]
-
         for step, live in self._needed(node, wanted):
-            operands = [read(atom) for equation in step.equations for atom in equation.invars]
-            results = self._step(step, operands, live, captured)
-            values.update(zip((var for equation in step.equations for var in equation.outvars), results, strict=True))
-        return [read(atom) if keep else None for atom, keep in zip(jaxpr.outvars, wanted, strict=True)], captured
+            variables.write(self._step(step, variables.operands(*step.equations), live, captured), *step.equations)
+        return [
+            variables.read([atom])[0] if keep else None for atom, keep in zip(jaxpr.outvars, wanted, strict=True)
+        ], captured
 
     def _needed(self, node: Node, wanted: list[bool]) -> list[tuple[Step, list[bool]]]:
         """The steps to execute, each with which of its results are used."""

@@ -14,6 +14,7 @@ from jaxviz.attribution.rules import pairs
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
 from jaxviz.attribution.rules.score import check_rules, rewritten_score
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Rule, Rules
 from jaxviz.static import Static
@@ -160,12 +161,12 @@ def _attribution(
     return jax.tree.map(lambda leaf, end, start: leaf * (end - start), found, inputs, baseline)
 
 
-@functools.partial(jax.jit, static_argnames=("multiply_by_inputs", "rules"))
+@jit(static_argnames=("multiply_by_inputs", "rules"))
 def _deeplift(model: Model, inputs: Any, baseline: Any, target: Target, multiply_by_inputs: bool, rules: Static) -> Any:
     return _attribution("deeplift", model, inputs, baseline, target, multiply_by_inputs, rules)
 
 
-@functools.partial(jax.jit, static_argnames=("multiply_by_inputs", "rules"), donate_argnums=0)
+@jit(static_argnames=("multiply_by_inputs", "rules"), donate_argnums=0)
 def _add(
     total: Any, baselines: Any, model: Model, inputs: Any, target: Target, multiply_by_inputs: bool, rules: Static
 ) -> Any:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.score import rewritten_score
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Active, Rule, Rules, Where
 from jaxviz.program._compat import JaxprEqn, bind, closed, subprograms
@@ -150,11 +151,11 @@ def _gradient(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
     )
 
 
-@jax.jit
+@jit
 def _guided_backprop(model: Model, inputs: Any, target: Target) -> Any:
     return _gradient(model, inputs, target, _GUIDED)
 
 
-@jax.jit
+@jit
 def _deconvnet(model: Model, inputs: Any, target: Target) -> Any:
     return _gradient(model, inputs, target, _DECONVNET)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from jaxviz.attribution import integrated_gradients as integrated_gradients
     from jaxviz.attribution import kernel_shap as kernel_shap
     from jaxviz.attribution import lime as lime
+    from jaxviz.attribution import lrp as lrp
     from jaxviz.attribution import occlusion as occlusion
+    from jaxviz.attribution import relevance_report as relevance_report
     from jaxviz.attribution import rise as rise
     from jaxviz.attribution import saliency as saliency
     from jaxviz.attribution import shapley_sampling as shapley_sampling
@@ -64,7 +66,9 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "integrated_gradients",
                     "kernel_shap",
                     "lime",
+                    "lrp",
                     "occlusion",
+                    "relevance_report",
                     "rise",
                     "saliency",
                     "shapley_sampling",

@@ -22,4 +22,6 @@ from jaxviz.attribution.rules.deeplift import deep_shap as deep_shap
 from jaxviz.attribution.rules.deeplift import deeplift as deeplift
 from jaxviz.attribution.rules.guided import deconvnet as deconvnet
 from jaxviz.attribution.rules.guided import guided_backprop as guided_backprop
+from jaxviz.attribution.rules.lrp import lrp as lrp
+from jaxviz.attribution.rules.report import relevance_report as relevance_report
 from jaxviz.attribution.smoothing import smooth as smooth

@@ -1,0 +1,288 @@
+"""The rules of LRP: how the relevance of a layer's outputs is shared among its inputs.
+
+A rule is any `rule(layer, x, relevance) -> relevance of x`, where `layer` is an `Affine`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz.attribution.rules.affine import Affine, share
+from jaxviz.static import Static
+
+_register = jax.tree_util.register_dataclass  # so that another number in a rule is new data, not a new program
+
+
+@_register
+@dataclass(frozen=True)
+class Epsilon:
+    """The epsilon rule: each input's share of z, of which epsilon absorbs some where z is small.
+
+    `R_i = sum_j x_i w_ij / (z_j ± epsilon) R_j`, and the bias absorbs its share likewise
+
+    With epsilon=0 this is LRP-0.
+
+    Attributes:
+        epsilon: at least 0; added to z with the sign of z.
+
+    References:
+        S. Bach et al. On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation.
+        PLOS ONE 10(7), 2015.
+    """
+
+    epsilon: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        _, back = jax.vjp(layer.linear, x)
+        return jax.tree.map(jnp.multiply, x, back(share(relevance, layer.output(x), self.epsilon))[0])
+
+
+@_register
+@dataclass(frozen=True)
+class Norm:
+    """The epsilon rule for what has no weights of its own (sums, means, average pooling), epsilon being a stabilizer only."""
+
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        return Epsilon(self.stabilizer)(layer, x, relevance)
+
+
+@_register
+@dataclass(frozen=True)
+class Pass:
+    """The relevance passes unchanged; for elementwise layers."""
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        if jnp.shape(x) != relevance.shape:
+            raise ValueError(
+                f"lrp: the rule Pass is for elementwise layers; this one has inputs {jnp.shape(x)} and outputs {relevance.shape}"
+            )
+        return relevance
+
+
+@_register
+@dataclass(frozen=True)
+class Gamma:
+    """The gamma rule: as epsilon, with the contributions that have the sign of z favored.
+
+    For z > 0, where `w+` and `w-` are the positive and negative parts:
+    `R_i = sum_j (x_i+ (w_ij + gamma w_ij+) + x_i- (w_ij + gamma w_ij-)) / (their sum over i, and bias + gamma bias+) R_j`;
+    for z < 0 with the parts exchanged.
+
+    Attributes:
+        gamma: at least 0; 0 is the epsilon rule.
+        stabilizer: at least 0; added to the denominator with its sign.
+
+    References:
+        G. Montavon, A. Binder, S. Lapuschkin, W. Samek, K.-R. Müller. Layer-Wise Relevance Propagation: An Overview.
+        Explainable AI, LNCS 11700, 2019. For inputs of both signs: L. Andéol, Y. Kawakami, Y. Wada, T. Kanamori, K.-R. Müller,
+        G. Montavon. Learning Domain Invariant Representations by Joint Wasserstein Distance Minimization. 2021.
+        arXiv:2106.04923.
+    """
+
+    gamma: Any = 0.25
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        gamma = jnp.asarray(self.gamma, relevance.dtype)
+        z = layer.output(x)
+
+        def favoring(sign: int) -> Any:
+            bias = 0.0 if layer.bias is None else layer.bias + gamma * layer.bias_part(sign)
+            same, other = (layer.positive, layer.negative)[::sign]
+            gate = jnp.where(z > 0 if sign > 0 else z < 0, relevance, jnp.zeros_like(relevance))
+            return _signed(
+                lambda part: layer.linear(part) + gamma * same(part),
+                lambda part: layer.linear(part) + gamma * other(part),
+                bias,
+                x,
+                gate,
+                self.stabilizer,
+            )
+
+        return favoring(1) + favoring(-1)
+
+
+@_register
+@dataclass(frozen=True)
+class AlphaBeta:
+    """The alpha-beta rule: positive and negative contributions are shared apart.
+
+    `R_i = sum_j (alpha z_ij+ / sum_i z_ij+  -  beta z_ij- / sum_i z_ij-) R_j` where `z_ij = x_i w_ij`, the sums with the
+    positive and negative parts of the bias
+
+    Attributes:
+        alpha: weight of the positive contributions, at least 1.
+        beta: alpha - 1.
+        stabilizer: at least 0; added to the denominators with their signs.
+
+    References:
+        S. Bach et al. On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation.
+        PLOS ONE 10(7), 2015.
+    """
+
+    alpha: Any = 2.0
+    beta: Any = 1.0
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if all(isinstance(value, int | float) for value in (self.alpha, self.beta)) and self.alpha - self.beta != 1:
+            raise ValueError(f"AlphaBeta: alpha - beta must be 1, got alpha={self.alpha}, beta={self.beta}")
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        alpha, beta = (jnp.asarray(value, relevance.dtype) for value in (self.alpha, self.beta))
+        first = _signed(layer.positive, layer.negative, layer.bias_part(1), x, relevance, self.stabilizer)
+        second = _signed(layer.negative, layer.positive, layer.bias_part(-1), x, relevance, self.stabilizer)
+        return alpha * first - beta * second
+
+
+@_register
+@dataclass(frozen=True)
+class ZPlus:
+    """The z-plus rule: positive contributions only; alpha-beta with alpha=1 and beta=0.
+
+    `R_i = sum_j z_ij+ / sum_i z_ij+ R_j`, the sum with the positive part of the bias
+
+    References:
+        G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
+        Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479. There inputs are positive; here, as in Zennit,
+        negative inputs with negative weights count, too.
+    """
+
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        return _signed(layer.positive, layer.negative, layer.bias_part(1), x, relevance, self.stabilizer)
+
+
+@_register
+@dataclass(frozen=True)
+class ZBox:
+    """The z-box rule, for the first layer where inputs have a lowest and a highest possible value.
+
+    `R_i = sum_j (x_i w_ij - low_i w_ij+ - high_i w_ij-) / (the same summed over i) R_j`
+
+    Attributes:
+        low: the lowest possible value of the inputs (after what normalizes them), a number or an array that broadcasts to them;
+            channels being the last axis, an array `(channels,)` does.
+        high: the highest.
+        stabilizer: at least 0; added to the denominator with its sign.
+
+    References:
+        G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
+        Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479.
+    """
+
+    low: Any
+    high: Any
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self, signed=("low", "high"))
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        low, high = (jnp.broadcast_to(jnp.asarray(bound).astype(x.dtype), x.shape) for bound in (self.low, self.high))
+        z, back = jax.vjp(
+            lambda x, low, high: layer.linear(x) - layer.positive(low) - layer.negative(high), x, low, high
+        )
+        return sum(map(jnp.multiply, (x, low, high), back(share(relevance, z, self.stabilizer))))
+
+
+@_register
+@dataclass(frozen=True)
+class WSquare:
+    """The w-square rule, for the first layer where inputs are not bounded: by weights, whatever the inputs.
+
+    `R_i = sum_j w_ij^2 / (sum_i w_ij^2 + bias^2) R_j`
+
+    References:
+        G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
+        Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479.
+    """
+
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        z, back = jax.vjp(layer.squared, jnp.ones_like(x))
+        z = z if layer.bias is None else z + layer.bias**2
+        return back(share(relevance, z, self.stabilizer))[0]
+
+
+@_register
+@dataclass(frozen=True)
+class Flat:
+    """The flat rule, for the first layers: to all inputs of an output alike.
+
+    `R_i = sum_j 1 / (number of inputs of j) R_j`
+
+    References:
+        S. Lapuschkin, S. Wäldchen, A. Binder, G. Montavon, W. Samek, K.-R. Müller. Unmasking Clever Hans Predictors and
+        Assessing What Machines Really Learn. Nature Communications 10, 2019. arXiv:1902.10178.
+    """
+
+    stabilizer: Any = 1e-6
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        z, back = jax.vjp(layer.flat, jnp.ones_like(x))
+        return back(share(relevance, z, self.stabilizer))[0]
+
+
+@_register
+@dataclass(frozen=True)
+class Own:
+    """A function as a rule."""
+
+    function: Static = field(metadata={"static": True})
+
+    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
+        """The relevance of x."""
+        return self.function.value(layer, x, relevance)
+
+
+def _signed(same: Any, other: Any, bias: Any, x: Any, relevance: Any, stabilizer: Any) -> Any:
+    """The relevance by what one map makes of the positive inputs and another of the negative."""
+    zero = jnp.zeros((), x.dtype)
+    parts = jnp.maximum(x, zero), jnp.minimum(x, zero)
+    z, back = jax.vjp(lambda up, down: same(up) + other(down), *parts)
+    return sum(map(jnp.multiply, parts, back(share(relevance, z + bias, stabilizer))))
+
+
+def _check(rule: Any, signed: tuple[str, ...] = ()) -> None:
+    """Raises unless the settings of a rule are numbers, and at least 0 those that are to be."""
+    name = type(rule).__name__
+    for setting, value in vars(rule).items():
+        if isinstance(value, str | bool | list | None):
+            raise TypeError(f"{name}: {setting} must be a number, got {value!r}")
+        if setting not in signed and isinstance(value, int | float) and not value >= 0:
+            raise ValueError(f"{name}: {setting} must be at least 0, got {value!r}")

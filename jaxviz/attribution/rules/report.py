@@ -1,0 +1,150 @@
+"""The report of where relevance went: what came to each layer, what it passed on, what it absorbed."""
+
+import io
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.rules.composites import Composite, as_composite
+from jaxviz.attribution.rules.lrp import check_layers, rewritten
+from jaxviz.attribution.rules.propagation import Propagation
+from jaxviz.attribution.rules.relevance import Epsilon, Own
+from jaxviz.model import Model
+from jaxviz.program import Where
+from jaxviz.targets import Target, TargetLike
+
+_EPSILON = Epsilon()
+
+
+class RelevanceFlow(NamedTuple):
+    """The relevance of one operation, summed over the batch, all positions and all calls.
+
+    Attributes:
+        layer: the path of the layer that it stands in; empty outside of all layers.
+        operation: what it is ("convolution", "dense", "pooling", "sum", "softmax", ...).
+        rule: its rule.
+        arriving: the relevance of its outputs.
+        passed: the relevance of its inputs.
+    """
+
+    layer: str
+    operation: str
+    rule: str
+    arriving: float
+    passed: float
+
+    @property
+    def absorbed(self) -> float:
+        """What its biases and stabilizer kept; negative if its inputs got more than came."""
+        return self.arriving - self.passed
+
+
+@dataclass(frozen=True)
+class RelevanceReport:
+    """Where relevance went, summed over the batch. Shows itself as a table.
+
+    Attributes:
+        score: the score, from which relevance starts.
+        attribution: the relevance that reached the inputs.
+        flows: one record per operation that may absorb relevance, in the order of execution.
+    """
+
+    score: float
+    attribution: float
+    flows: tuple[RelevanceFlow, ...]
+
+    @property
+    def elsewhere(self) -> float:
+        """What constants took that values were joined with, selected from or padded by, and rounding."""
+        return self.score - self.attribution - sum(flow.absorbed for flow in self.flows)
+
+    def __str__(self) -> str:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for name in ("Layer", "Operation", "Rule", "Arriving", "Passed", "Absorbed"):
+            table.add_column(name, justify="left" if name in ("Layer", "Operation", "Rule") else "right", no_wrap=True)
+        for flow in self.flows:
+            numbers = (flow.arriving, flow.passed, flow.absorbed)
+            table.add_row(flow.layer or "–", flow.operation, flow.rule, *(f"{number:.4g}" for number in numbers))
+        text = io.StringIO()
+        Console(file=text, width=10_000, color_system=None, highlight=False, markup=False).print(table)
+        lines = [line.rstrip() for line in text.getvalue().splitlines()]
+        totals = {"Score": self.score, "Reached the inputs": self.attribution, "Absorbed elsewhere": self.elsewhere}
+        return "\n".join([*lines, "", *(f"{name}: {number:.4g}" for name, number in totals.items())])
+
+    __repr__ = __str__
+
+
+def relevance_report(
+    model: Model, inputs: Any, *, target: TargetLike = None, composite: Any = _EPSILON
+) -> RelevanceReport:
+    """What becomes of the relevance of `lrp` on its way: what comes to each layer, and what biases and stabilizers absorb.
+
+    `score = relevance of the inputs + sum over operations of (relevance arriving - relevance passed on)`
+
+    Args:
+        model: as for `lrp`.
+        inputs: as for `lrp`. Relevance is summed over the batch; give one example for its own report.
+        target: as for `lrp`.
+        composite: as for `lrp`.
+
+    Returns:
+        A `RelevanceReport`, which prints as a table. It is made of numbers, so it cannot be had inside of `jax.jit`.
+
+    Raises:
+        TypeError, ValueError: as for `lrp`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> def apply(params, inputs):
+        ...     return jax.nn.relu(inputs @ params + 1.0).sum(axis=1)
+        >>> model = jv.Model.from_function(apply, jnp.array([[2.0], [-3.0]]))
+        >>> print(relevance_report(model, jnp.array([[2.0, 1.0]])))  # of 2 * 2 - 3 * 1 + 1
+        Layer   Operation   Rule      Arriving   Passed    Absorbed
+        ───────────────────────────────────────────────────────────
+        –       dense       Epsilon          2        1           1
+        –       pooling     Norm             2        2   9.537e-07
+        <BLANKLINE>
+        Score: 2
+        Reached the inputs: 1
+        Absorbed elsewhere: 0
+    """
+    inputs, prepared = prepare("relevance_report", model, inputs, target)
+    score, attribution, flows = _report(model, inputs, prepared, as_composite("relevance_report", composite))
+    if isinstance(score, jax.core.Tracer):
+        raise TypeError("relevance_report: a report cannot be made inside of jax.jit; call it outside")
+    rows = [RelevanceFlow(*name[1:], *map(float, np.asarray(flow))) for name, flow in sorted(flows.items())]
+    # Values of which only a statistic is made have none.
+    return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))
+
+
+@jax.jit
+def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> Any:
+    check_layers(model, inputs, composite)
+    names: dict[tuple[str, str, str], int] = {}
+
+    def note(where: Where, operation: str, rule: Any) -> None:
+        names.setdefault(_name(where, operation, rule), len(names))
+
+    score = jax.eval_shape(lambda inputs: rewritten(model, inputs, target, Propagation(composite, note)), inputs)
+
+    def probed(inputs: Any, probes: Any) -> Any:
+        probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
+        return rewritten(model, inputs, target, Propagation(composite, probe))
+
+    score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
+    attribution, flows = back(score)
+    total = sum(leaf.sum().astype(score.dtype) for leaf in jax.tree.leaves(attribution))
+    return score.sum(), total, {(index, *name): flows[index] for name, index in names.items()}
+
+
+def _name(where: Where, operation: str, rule: Any) -> tuple[str, str, str]:
+    if isinstance(rule, Own):
+        rule = getattr(rule.function.value, "__name__", "a function")
+    return where.layer, operation, rule if isinstance(rule, str) else type(rule).__name__

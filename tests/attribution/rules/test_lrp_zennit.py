@@ -1,0 +1,171 @@
+"""LRP against relevance that Zennit computed with the same weights, by `tests/reference/lrp_figures.py`."""
+
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz as jv
+from jaxviz.attribution.rules import (
+    AlphaBeta,
+    Composite,
+    Epsilon,
+    Flat,
+    Gamma,
+    WSquare,
+    ZBox,
+    ZPlus,
+    epsilon_gamma_box,
+)
+
+FILE = Path(__file__).parents[2] / "reference" / "lrp_figures.npz"
+TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest value
+
+
+def norm(x: jax.Array) -> jax.Array:
+    return nn.BatchNorm(use_running_average=True, epsilon=1e-5, dtype=x.dtype)(x)
+
+
+def mean_pool(x: jax.Array, side: int) -> jax.Array:
+    window = (1, side, side, 1)
+    return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, window, window, "VALID") / side**2
+
+
+class Mlp(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        for activation in (nn.tanh, nn.relu, lambda x: nn.gelu(x, approximate=False), nn.silu, nn.sigmoid):
+            x = activation(nn.Dense(10)(x))
+        return nn.Dense(3)(x)
+
+
+class Cnn(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.max_pool(nn.relu(norm(nn.Conv(8, (3, 3))(x))), (2, 2), (2, 2))
+        convolution = nn.Conv(6, (3, 3), strides=2, padding="VALID", use_bias=False, feature_group_count=2)
+        x = mean_pool(nn.relu(norm(convolution(x))), 2)
+        return nn.Dense(4)(nn.relu(nn.Dense(12)(x.reshape(x.shape[0], -1))))
+
+
+class Residual(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(norm(nn.Conv(6, (3, 3))(x)))
+        for _ in range(2):
+            y = nn.relu(norm(nn.Conv(6, (3, 3))(x)))
+            x = nn.relu(norm(nn.Conv(6, (3, 3))(y)) + x)
+        return nn.Dense(4)(x.mean((1, 2)))
+
+
+# The names that torch gives to the layers, in the order in which Flax makes them.
+NAMES: dict[str, Any] = {
+    "mlp": (Mlp, {"Dense": [f"layers.{i}" for i in range(6)]}),
+    "cnn": (Cnn, {"Conv": ["0", "4"], "BatchNorm": ["1", "5"], "Dense": ["11", "9"]}),
+    "residual": (
+        Residual,
+        {
+            "Conv": ["stem.0", *(f"blocks.{i}.{j}" for i in range(2) for j in (0, 3))],
+            "BatchNorm": ["stem.1", *(f"blocks.{i}.{j}" for i in range(2) for j in (1, 4))],
+            "Dense": ["head"],
+        },
+    ),
+}
+FIRST = {"z-box": ZBox(-3.0, 3.0), "w-square": WSquare(), "flat": Flat()}
+COMPOSITES: dict[str, Any] = {
+    "epsilon": Epsilon(),
+    "epsilon 0.1": Epsilon(0.1),
+    "gamma": Gamma(),
+    "gamma 1": Gamma(1.0),
+    "alpha2 beta1": AlphaBeta(),
+    "alpha3 beta2": AlphaBeta(3.0, 2.0),
+    "z-plus": ZPlus(),
+    "EpsilonGammaBox": epsilon_gamma_box(-3.0, 3.0),
+    **{
+        name: Composite({"convolution": Epsilon(), "dense": Epsilon()}, {"convolution": rule, "dense": rule})
+        for name, rule in FIRST.items()
+    },
+    **{
+        name: name
+        for name in (
+            "EpsilonPlus",
+            "EpsilonPlusFlat",
+            "EpsilonAlpha2Beta1",
+            "EpsilonAlpha2Beta1Flat",
+            "ExcitationBackprop",
+        )
+    },
+}
+
+
+class Case:
+    """One network with its inputs, and what Zennit says of it."""
+
+    def __init__(self, name: str, dtype: str) -> None:
+        with np.load(FILE) as stored:
+            figures = {key.removeprefix(f"{name}/"): stored[key] for key in stored.files if key.startswith(f"{name}/")}
+        module, names = NAMES[name]
+        weights = {key: value.astype(dtype) for key, value in figures.items() if key.startswith("weights/")}
+        params: dict[str, Any] = {}
+        statistics: dict[str, Any] = {}
+        for kind, layers in names.items():
+            for number, layer in enumerate(layers):
+                kernel = "scale" if kind == "BatchNorm" else "kernel"
+                params[f"{kind}_{number}"] = {kernel: weights[f"weights/{layer}.weight"]}
+                if f"weights/{layer}.bias" in weights:
+                    params[f"{kind}_{number}"]["bias"] = weights[f"weights/{layer}.bias"]
+                if kind == "BatchNorm":
+                    mean, var = (weights[f"weights/{layer}.running_{which}"] for which in ("mean", "var"))
+                    statistics[f"{kind}_{number}"] = {"mean": mean, "var": var}
+        variables = {"params": params, "batch_stats": statistics}
+        self.model = jv.Model.from_linen(module(), jax.tree.map(jnp.asarray, variables))
+        self.inputs, self.target, self.figures = figures["inputs"].astype(dtype), figures["target"], figures
+
+    def distance(self, ours: Any, name: str) -> float:
+        """The largest difference, as a part of the largest value."""
+        theirs = self.figures[name]
+        assert ours.shape == theirs.shape
+        assert ours.dtype == self.inputs.dtype
+        return float(np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max())
+
+
+# Compiling takes its time: each rule is on one network at least. Where dense layers have outputs near 0 (in the MLP), the
+# epsilon rule multiplies rounding errors, in Zennit too: that is compared in float64 alone.
+CHOSEN = [
+    ("mlp", "float64", ("epsilon", "epsilon 0.1", "gamma", "gamma 1", "alpha2 beta1", "flat", "w-square")),
+    (
+        "cnn",
+        "float64",
+        ("epsilon", "alpha2 beta1", "alpha3 beta2", "ExcitationBackprop", "z-plus", "EpsilonGammaBox"),
+    ),
+    ("cnn", "float32", ("epsilon", "epsilon 0.1", "EpsilonPlusFlat", "EpsilonAlpha2Beta1Flat")),
+    ("residual", "float64", ("epsilon", "epsilon 0.1")),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "composites"), CHOSEN, ids=[f"{name} {dtype}" for name, dtype, _ in CHOSEN])
+def test_zennit(name, dtype, composites):
+    with jax.enable_x64(dtype == "float64"):
+        case = Case(name, dtype)
+        assert case.distance(case.model(case.inputs), "outputs") < TOLERANCE[dtype]
+        distances = {
+            rule: case.distance(jv.lrp(case.model, case.inputs, target=case.target, composite=COMPOSITES[rule]), rule)
+            for rule in composites
+        }
+    assert {rule: distance for rule, distance in distances.items() if not distance < TOLERANCE[dtype]} == {}
+
+
+def test_a_sum_without_a_module_counts_once():
+    """There it counts twice, once for each operand: two blocks, about four times the relevance."""
+    case = Case("residual", "float32")
+    ours = jv.lrp(case.model, case.inputs, target=case.target, composite="EpsilonPlus").sum(axis=(1, 2, 3))
+    scores = case.figures["outputs"][np.arange(3), case.target]
+    functional = case.figures["residual/functional EpsilonPlus".removeprefix("residual/")].sum(axis=(1, 2, 3))
+    same = case.figures["EpsilonPlus"].sum(axis=(1, 2, 3))
+    assert np.abs(ours - same).max() < 1e-5 * np.abs(same).max()
+    assert np.abs(functional / same).min() > 1.5
+    assert np.abs(ours - scores).max() < np.abs(functional - scores).min()

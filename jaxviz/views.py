@@ -80,6 +80,16 @@ def capture(model: ModelLike, inputs: Any, layers: Iterable[str] | None, side: s
     return {layer: captured[Key(layer, side)] for layer in chosen}
 
 
+class Optimized(Adapter):
+    """A model that is called in the faster ways of `jaxviz.compilation`. Part: the model's adapter."""
+
+    def __call__(self, params: Any, keywords: dict[str, Any], inputs: Any, *, marked: bool = False) -> Any:
+        return self.parts[0](params, keywords, inputs, marked=marked)
+
+    def parameters(self, params: Any) -> dict[str, Any]:
+        return self.parts[0].parameters(params)
+
+
 class Until(Adapter):
     """A model up to a layer. Parts: the model's adapter, the layer, the side."""
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import prepare
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
 
 
@@ -76,9 +75,7 @@ def _grad_cam(
 ) -> jax.Array:
     tail, activation = model.since(layer, inputs)
     check_grid("grad_cam", layer, activation, inputs)
-    gradient = jax.grad(lambda activation: select(lowerings.call(Model.__call__, tail, activation), target).sum())(
-        activation
-    )
+    gradient = jax.grad(lambda activation: select(tail(activation), target).sum())(activation)
     weights = gradient.mean(axis=tuple(range(1, activation.ndim - 1)), keepdims=True)
     return finish("grad_cam", (weights * activation).sum(axis=-1), inputs, relu, upsample)
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import prepare
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
 
 
@@ -107,7 +106,7 @@ def input_x_gradient(model: Model, inputs: Any, *, target: TargetLike = None) ->
 def score_gradient(model: Model, inputs: Any, target: Target) -> Any:
     """The gradient of each example's score, unchecked and not jitted: the ground of the gradient methods."""
     # An example's score depends on that example alone, so the gradient of the sum has all the examples' gradients.
-    return jax.grad(lambda inputs: select(lowerings.call(Model.__call__, model, inputs), target).sum())(inputs)
+    return jax.grad(lambda inputs: select(model(inputs), target).sum())(inputs)
 
 
 @jit

@@ -12,7 +12,7 @@ from jaxviz.attribution import quadratures
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import affine, lowerings
+from jaxviz.program import affine
 from jaxviz.targets import Target, TargetLike, select
 
 
@@ -147,11 +147,8 @@ def _gradients(
 ) -> list[jax.Array]:
     """The gradients at points of the path, `(points, *shape)` for each value at the end of the stretch."""
 
-    def rest(model: Model, inputs: Any, values: list[jax.Array]) -> Any:
-        return affine.onward(Model.__call__, (model,), inputs, values)
-
     def score(values: list[jax.Array]) -> jax.Array:
-        return select(lowerings.call(rest, model, inputs, values), target).sum()
+        return select(affine.onward(Model.__call__, (model,), inputs, values), target).sum()
 
     def at(node: jax.Array) -> list[jax.Array]:
         return jax.grad(score)([low + node.astype(low.dtype) * way for low, way in zip(start, direction, strict=True)])

@@ -141,7 +141,7 @@ def _number(function: str, name: str, value: Any, *, at_least_0: bool = False) -
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _coalitions(sampler: Static, samples: int, count: int, key: jax.Array) -> jax.Array:
     if sampler.value is not None:
-        return jnp.asarray(sampler.value(key, samples, count)) != 0
+        return jnp.asarray(sampler.value(key, samples, count)).astype(bool)
     return jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,)))(
         jnp.arange(samples)
     )

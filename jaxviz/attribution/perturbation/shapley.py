@@ -165,7 +165,9 @@ def shapley_sampling(
 def orders(key: jax.Array, samples: int, count: int, antithetic: bool) -> jax.Array:
     """Random orders of so many groups: the rank of each group in each, int32 `(samples, count)`."""
     drawn = -(-samples // 2) if antithetic else samples
-    ranks = jax.vmap(lambda number: jax.random.permutation(jax.random.fold_in(key, number), count))(jnp.arange(drawn))
+    # As good as jax.random.permutation for counts that are far from 2^32, and compiled in half the time.
+    order = lambda number: jnp.argsort(jax.random.bits(jax.random.fold_in(key, number), (count,)))
+    ranks = jax.vmap(order)(jnp.arange(drawn))
     if antithetic:
         ranks = jnp.stack([ranks, count - 1 - ranks], axis=1).reshape(-1, count)[:samples]
     return ranks

@@ -55,7 +55,7 @@ def kernel_shap(
         baseline: as for `feature_ablation`.
         samples: most coalitions, at least 1, beside the empty and the whole one. None: `2 * n + 2048`. All coalitions are
             taken, and the result is exact, where `2**n - 2` are no more than that. With fewer than about `2 * n` the regression
-            is underdetermined; of all solutions the most even one is given.
+            is underdetermined, and the most even solution is given; `shapley_sampling` is the better one there.
         key: a `jax.random.key`; the same key draws the same coalitions, whatever chunk_size.
         chunk_size: most model evaluations (coalitions x examples) in flight, at least one coalition; memory grows with it, and
             beside it by a score per sample and example and by the coalitions themselves, samples x groups.
@@ -156,9 +156,10 @@ def _coalitions(
     count, pairs = whole.shape[1], -(-drawn // 2)
 
     def draw(number: jax.Array) -> jax.Array:
-        size_key, members_key = jax.random.split(jax.random.fold_in(key, number))
-        size = jax.random.choice(size_key, count + 1, p=chances / chances.sum())
-        return jax.random.permutation(members_key, count) < size
+        # One call for both, since it takes long to compile.
+        uniform = jax.random.uniform(jax.random.fold_in(key, number), (count + 1,))
+        size = (uniform[0] >= jnp.cumsum(chances / chances.sum())).sum()
+        return jnp.argsort(uniform[1:]) < jnp.minimum(size, count - 1)
 
     ones = jax.vmap(draw)(jnp.arange(pairs))
     random = jnp.stack([ones, ~ones], axis=1).reshape(-1, count)[:drawn]
@@ -195,13 +196,13 @@ def _centered(values: jax.Array, present: jax.Array) -> jax.Array:
 def _least_squares(system: jax.Array, right: jax.Array) -> jax.Array:
     """Solutions `(batch, n)` of least norm of `system[b] x[b] = right[b]`; system `(1 or batch, n, n)`, positive semidefinite.
 
-    By regularization, which is then taken away by refinement: that of what is well determined vanishes as its fifth power, and
+    By regularization, which refinement then takes away again: of what is well determined its fifth power is left, 1e-10, and
     what is not determined stays 0.
     """
     size = system.shape[1]
     scale = jnp.trace(system, axis1=1, axis2=2)[:, None, None] / size
     scale = jnp.where(scale > 0, scale, jnp.ones_like(scale))
-    factor = jnp.linalg.cholesky(system + 1e-4 * scale * jnp.eye(size, dtype=system.dtype)[None])
+    factor = jnp.linalg.cholesky(system + 0.01 * scale * jnp.eye(size, dtype=system.dtype)[None])
 
     def apply(function: Any, matrices: jax.Array, vectors: jax.Array) -> jax.Array:
         if len(matrices) == 1:

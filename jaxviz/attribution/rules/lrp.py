@@ -1,6 +1,5 @@
 """Layer-wise relevance propagation: the score is handed back from layer to layer, down to the inputs."""
 
-import functools
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.pending import Gauge, Raw
 from jaxviz.attribution.rules.propagation import Propagation
 from jaxviz.attribution.rules.relevance import Epsilon
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Active, Program, evaluate, paths
 from jaxviz.targets import Target, TargetLike, select
@@ -99,7 +99,7 @@ def lrp(
     return _lrp(model, inputs, prepared, as_composite("lrp", composite), layer, side)
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "side"))
+@jit(static_argnames=("layer", "side"))
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
     check_layers(model, inputs, composite)
     if layer is None:

@@ -33,7 +33,7 @@ from jaxviz.attribution.rules.pending import (
     with_rule,
 )
 from jaxviz.attribution.rules.relevance import Pass
-from jaxviz.program import Active, Rules, Where, lowerings
+from jaxviz.program import Active, Rules, Where
 from jaxviz.program._compat import JaxprEqn, bind
 
 
@@ -69,6 +69,7 @@ class Propagation:
         yield "neg", self._negative
         yield "dot_general conv_general_dilated", self._contraction
         yield "reduce_sum reduce_window_sum cumsum scatter-add scatter_add", self._pooling
+        yield "*", self._unknown
         yield "stop_gradient", lambda equation, operands, where: [operands[0].value]
 
     # Elementwise functions
@@ -88,15 +89,24 @@ class Propagation:
             return [Statistic(passing(value, with_rule(source).value))]
         return [Pointwise(value, source)]
 
+    def _missing(self, equation: JaxprEqn, where: Where, what: str) -> ValueError:
+        name = equation.primitive.name
+        return ValueError(
+            f"lrp: no rule for the primitive {name!r} {what}, in {where}; give one: "
+            f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
+            "the operand that depends on the inputs, or a tuple of these"
+        )
+
+    def _unknown(self, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+        values = bind(equation, list(map(bare, operands)))
+        if any(map(_floating, values)):
+            raise self._missing(equation, where, "through which the score depends on the inputs")
+        return values
+
     def _source(self, equation: JaxprEqn, operands: list[Any], where: Where) -> Active:
         source = common_source(operands)
         if source is None:
-            name = equation.primitive.name
-            raise ValueError(
-                f"lrp: no rule for the primitive {name!r} of two values that depend on the inputs, in {where}; give one: "
-                f"composite=Composite(primitives={{{name!r}: rule}}), where "
-                "rule(layer, x, relevance) returns the relevance of x, here a tuple"
-            )
+            raise self._missing(equation, where, "of several values that depend on the inputs")
         return source
 
     def _spread(self, operand: Any, shape: tuple[int, ...]) -> Any:
@@ -248,8 +258,8 @@ class Propagation:
             return [self._shared(equation, operands, value, where, "product", part=0.5)]
         on_left = is_active(one)
         base, weights = (with_rule(one), other) if on_left else (with_rule(other), one)
-        both = lambda x, weights: (x, weights) if on_left else (weights, x)
-        core = lambda x, weights: lowerings.call(lambda *pair: bind(equation, list(pair))[0], *both(x, weights))
+        both = lambda x, weights: [x, weights] if on_left else [weights, x]
+        core = lambda x, weights: bind(equation, both(x, weights))[0]
         operation = CONVOLUTION if is_convolution else DENSE
         rule = self.composite.find(operation, where, self._is_first(equation, base))
         feature = functools.partial(_as_factor, equation) if on_left else None
@@ -294,8 +304,7 @@ class Propagation:
             source = common_source(cases) if all(map(is_active, cases)) else None
             if source is not None:
                 return [Pointwise(bind(equation, list(map(bare, operands)))[0], source)]
-        values = list(map(plain, operands))
-        results = lowerings.call(lambda *values: bind(equation, list(values)), *values)
+        results = bind(equation, list(map(plain, operands)))
         is_raw = all(isinstance(operand, Raw) for operand in operands if is_active(operand))
         return [(Raw if is_raw else Active)(value) if _floating(value) else value for value in results]
 

@@ -16,6 +16,7 @@ from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.lrp import check_layers, rewritten
 from jaxviz.attribution.rules.propagation import Propagation
 from jaxviz.attribution.rules.relevance import Epsilon, Own
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Where
 from jaxviz.targets import Target, TargetLike
@@ -124,7 +125,7 @@ def relevance_report(
     return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))
 
 
-@jax.jit
+@jit
 def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> Any:
     check_layers(model, inputs, composite)
     names: dict[tuple[str, str, str], int] = {}

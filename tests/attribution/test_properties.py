@@ -93,6 +93,8 @@ METHODS = {
     "deconvnet": Row(jv.deconvnet),
     "deeplift": Row(jv.deeplift, {"baseline": 0.1}, complete=True),
     "deep_shap": Row(jv.deep_shap, {"baselines": np.ones((6, 6, 6, 2), np.float32) * np.float32(0.1)}, chunked=True),
+    "lrp": Row(jv.lrp),
+    "lrp EpsilonPlusFlat": Row(jv.lrp, {"composite": "EpsilonPlusFlat"}),
     "grad_cam": Row(jv.grad_cam, {"layer": "conv"}, like_inputs=False),
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False

@@ -83,10 +83,13 @@ def faster(equation: JaxprEqn) -> Callable[..., Any] | None:
     way: Any = None
     if groups == channels > 1 and inputs == 1 and (whole or full):
         way = _depthwise
+    elif groups == 1 and taps == 1 and whole and full and not any(map(any, window.padding)):
+        contracted = 0 if numbers.rhs_spec[1] < numbers.rhs_spec[0] else 1
+        product = functools.partial(_product, contracted=contracted, precision=params["precision"])
+        return _channels_last(numbers, product, lambda kernel: lax.squeeze(kernel, numbers.rhs_spec[2:]))
     elif groups == 1 and taps > 1:
-        if (
-            inputs <= NARROW and full and taps * inputs <= 3 * outputs
-        ):  # else the patches are far larger than the result
+        # Where the patches would not be far larger than the result.
+        if inputs <= NARROW and full and taps * inputs <= 3 * outputs:
             way = functools.partial(_patches_product, precision=params["precision"])
         elif outputs <= NARROW and whole and taps * outputs <= 3 * inputs:
             way = functools.partial(_product_of_taps, precision=params["precision"])

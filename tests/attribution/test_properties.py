@@ -71,6 +71,7 @@ class Row(NamedTuple):
 
 
 KEY = jax.random.key(7)
+TILES = np.arange(4).reshape(2, 1, 2, 1, 1).repeat(3, 1).repeat(3, 3).reshape(6, 6, 1)  # groups of features
 METHODS = {
     "gradient": Row(jv.gradient),
     "saliency": Row(jv.saliency),
@@ -99,6 +100,16 @@ METHODS = {
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False
     ),
+    "occlusion": Row(jv.occlusion, {"window": 3, "stride": 2, "baseline": 0.1}, chunked=True),
+    "feature_ablation": Row(jv.feature_ablation, {"baseline": 0.1}, chunked=True),
+    "shapley_sampling": Row(
+        jv.shapley_sampling, {"samples": 2, "baseline": 0.1, "key": KEY}, chunked=True, complete=True
+    ),
+    "kernel_shap": Row(jv.kernel_shap, {"samples": 400, "baseline": 0.1, "key": KEY}, chunked=True, complete=True),
+    "lime": Row(
+        jv.lime, {"samples": 40, "surrogate": "ridge", "mask": TILES, "baseline": 0.1, "key": KEY}, chunked=True
+    ),
+    "rise": Row(jv.rise, {"samples": 30, "grid": 3, "baseline": 0.1, "key": KEY}, chunked=True),
 }
 
 

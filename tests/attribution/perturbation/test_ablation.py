@@ -127,3 +127,23 @@ def test_a_traced_mask_and_a_batch_of_one(small):
         jv.feature_permutation(small.model, small.inputs[:1], target=1, key=KEY)
     with pytest.raises(TypeError, match="key is missing"):
         jv.feature_permutation(small.model, small.inputs, target=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(jv.feature_permutation, {"key": KEY}), (jv.shapley_values, {"baseline": 0.0}), (jv.feature_ablation, {})],
+)
+def test_other_values_of_the_same_shapes_trace_nothing(small, method, settings):
+    traces = []
+
+    def apply(params: Any, inputs: jax.Array) -> jax.Array:
+        traces.append(inputs.shape)
+        return small.model.apply(params, {}, inputs)
+
+    model = jv.Model.from_function(apply, small.model.params)
+    method(model, small.inputs, target=1, mask=[0, 1, 1, 2, 2, 2], **settings)
+    before = len(traces)
+    assert before
+    other = {name: jax.random.key(9) if name == "key" else 0.5 for name in settings}
+    method(model, small.inputs + 1, target=np.array([0, 2, 1]), mask=[4, 4, 8, 8, 8, 3], **other)
+    assert len(traces) == before

@@ -21,7 +21,7 @@ def naive(weights: np.ndarray, inputs: np.ndarray, sides: Any, steps: Any, basel
     total, count = np.zeros(inputs.shape), np.zeros(inputs.shape)
     numbers = [-(-(n - side) // step) + 1 for n, side, step in zip(inputs.shape[1:], sides, steps, strict=True)]
     for example, place in itertools.product(range(len(inputs)), itertools.product(*map(range, numbers))):
-        window = (
+        window: Any = (
             example,
             *(slice(i * step, i * step + side) for i, step, side in zip(place, steps, sides, strict=True)),
         )

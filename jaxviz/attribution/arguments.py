@@ -10,6 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import targets
+from jaxviz.checks import check_choice as check_choice
+from jaxviz.checks import check_count as check_count
+from jaxviz.checks import check_key as check_key
 from jaxviz.model import Model, check_model
 from jaxviz.targets import Target
 
@@ -127,34 +130,6 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
         raise ValueError(
             f"{function}: {name} of shape {np.shape(baseline)} does not broadcast to the inputs' shape {leaf.shape}"
         ) from None
-
-
-def check_count(function: str, name: str, value: Any) -> None:
-    """Raises unless value is an int of at least 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{function}: {name} must be an int, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{function}: {name} must be at least 1, got {value}")
-
-
-def check_choice(function: str, name: str, value: Any, choices: Any) -> None:
-    """Raises unless value is one of the choices."""
-    if value not in tuple(choices):
-        raise ValueError(f"{function}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def check_key(function: str, key: Any) -> jax.Array:
-    """The key; raises unless it is one random key."""
-    if key is None:
-        raise TypeError(
-            f"{function}: key is missing; give a random key, key=jax.random.key(0) for instance: the same "
-            "key gives the same result"
-        )
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise TypeError(f"{function}: key must be a jax.random.key, got {key!r}")
-    if key.shape:
-        raise ValueError(f"{function}: key must be one key, got an array of keys of shape {key.shape}")
-    return key
 
 
 @jax.jit

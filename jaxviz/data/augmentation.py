@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.data.checks import check_count, check_number
+from jaxviz.checks import check_count, check_number, given, is_traced
+from jaxviz.data.checks import as_array, check_key
 
 Batch = Any  # inputs, or a tuple (inputs, ...)
 Augmentation = Callable[[jax.Array, Batch], Batch]
@@ -29,11 +30,16 @@ def flip(key: jax.Array, batch: Batch, *, axis: int = 2, probability: float = 0.
 
     Returns:
         A batch like `batch`.
+
+    Raises:
+        TypeError: the key is not a random key, inputs are no numbers, or a setting is of another type.
+        ValueError: probability or axis out of range.
     """
-    inputs, rest = _parts(batch)
+    inputs, rest = _parts("flip", key, batch)
     check_number("flip", "probability", probability, 0.0, 1.0)
-    if not 1 <= axis < inputs.ndim:
-        raise ValueError(f"flip: axis must be in [1, {inputs.ndim - 1}] for inputs of shape {inputs.shape}, got {axis}")
+    if inputs.ndim < 2:
+        raise ValueError(f"flip: inputs must have an axis to mirror beside the batch, got shape {inputs.shape}")
+    axis = check_count("flip", "axis", axis, at_most=inputs.ndim - 1)
     mirrored = jax.random.bernoulli(key, probability, _per_example(inputs))
     return _joined(jnp.where(mirrored, jnp.flip(inputs, axis), inputs), rest)
 
@@ -48,9 +54,13 @@ def shift(key: jax.Array, batch: Batch, *, pixels: int = 2) -> Batch:
 
     Returns:
         A batch like `batch`.
+
+    Raises:
+        TypeError: the key is not a random key, inputs are no numbers, or pixels is not an int.
+        ValueError: inputs are not images of four axes, or pixels is below 0.
     """
-    inputs, rest = _parts(batch)
-    check_count("shift", "pixels", pixels, at_least=0)
+    inputs, rest = _parts("shift", key, batch)
+    pixels = check_count("shift", "pixels", pixels, at_least=0)
     if inputs.ndim != 4:
         raise ValueError(f"shift: images must be (batch, height, width, channels), got shape {inputs.shape}")
     padded = jnp.pad(inputs, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
@@ -69,8 +79,12 @@ def noise(key: jax.Array, batch: Batch, *, scale: float = 0.1) -> Batch:
 
     Returns:
         A batch like `batch`.
+
+    Raises:
+        TypeError: the key is not a random key, or inputs are not floats.
+        ValueError: scale is below 0 or not finite.
     """
-    inputs, rest = _parts(batch)
+    inputs, rest = _parts("noise", key, batch)
     check_number("noise", "scale", scale, 0.0)
     _check_float("noise", inputs)
     drawn = jax.random.normal(key, inputs.shape, inputs.dtype)
@@ -90,6 +104,10 @@ def mixup(key: jax.Array, batch: Batch, *, alpha: float = 0.2, classes: int | No
     Returns:
         `(inputs, targets)`; targets are soft: `(batch, classes)` where labels were given.
 
+    Raises:
+        TypeError: the key is not a random key, batch is no tuple of two, or inputs or targets are not floats.
+        ValueError: counts of examples that differ, integer labels without classes or out of their range, or alpha out of range.
+
     Note:
         The weight is drawn for each example; the authors' program draws one for the whole batch.
 
@@ -99,12 +117,21 @@ def mixup(key: jax.Array, batch: Batch, *, alpha: float = 0.2, classes: int | No
     """
     if not isinstance(batch, tuple) or len(batch) != 2:
         raise TypeError(f"mixup: batch must be a tuple (inputs, targets), got {type(batch).__name__}")
-    inputs, targets = (jnp.asarray(part) for part in batch)
+    inputs, _ = _parts("mixup", key, batch)
+    targets = as_array("mixup", "targets", batch[1])
+    if targets.shape[:1] != inputs.shape[:1]:
+        raise ValueError(
+            f"mixup: inputs and targets must have the same examples on axis 0, got {inputs.shape} and {targets.shape}"
+        )
     check_number("mixup", "alpha", alpha, 1e-6)
     _check_float("mixup", inputs)
     if jnp.issubdtype(targets.dtype, jnp.integer):
         if classes is None:
             raise ValueError("mixup: integer labels cannot be mixed; give classes=, or one-hot targets")
+        check_count("mixup", "classes", classes, at_least=2)
+        if targets.ndim != 1:
+            raise ValueError(f"mixup: integer labels must have shape (batch,), got {targets.shape}")
+        _check_labels(targets, classes)
         targets = jax.nn.one_hot(targets, classes, dtype=inputs.dtype)
     _check_float("mixup", targets)
     weight_key, partner_key = jax.random.split(key)
@@ -139,7 +166,7 @@ def chain(*augmentations: Augmentation) -> Augmentation:
     """
     for augmentation in augmentations:
         if not callable(augmentation):
-            raise TypeError(f"chain: expected functions of (key, batch), got {augmentation!r}")
+            raise TypeError(f"chain: expected functions of (key, batch), got {given(augmentation)}")
     return _Chain(augmentations)
 
 
@@ -165,11 +192,15 @@ class _Chain:
         )
 
 
-def _parts(batch: Batch) -> tuple[jax.Array, tuple[Any, ...] | None]:
-    """Returns the inputs, and what follows them in a tuple; None where the batch is the inputs alone."""
-    if isinstance(batch, tuple):
-        return jnp.asarray(batch[0]), batch[1:]
-    return jnp.asarray(batch), None
+def _parts(where: str, key: Any, batch: Batch) -> tuple[jax.Array, tuple[Any, ...] | None]:
+    """Returns the inputs, and what follows them in a tuple; None where the batch is the inputs alone. Checks them and the key."""
+    check_key(where, key)
+    if isinstance(batch, tuple) and not batch:
+        raise ValueError(f"{where}: batch is an empty tuple; give inputs, or a tuple that begins with them")
+    inputs = as_array(where, "inputs", batch[0] if isinstance(batch, tuple) else batch)
+    if inputs.ndim == 0:
+        raise ValueError(f"{where}: inputs must have the batch as axis 0, got a scalar")
+    return inputs, batch[1:] if isinstance(batch, tuple) else None
 
 
 def _joined(inputs: jax.Array, rest: tuple[Any, ...] | None) -> Batch:
@@ -179,6 +210,14 @@ def _joined(inputs: jax.Array, rest: tuple[Any, ...] | None) -> Batch:
 def _per_example(x: jax.Array) -> tuple[int, ...]:
     """Returns the shape of one number per example, ready to be broadcast against `x`."""
     return (x.shape[0],) + (1,) * (x.ndim - 1)
+
+
+def _check_labels(labels: jax.Array, classes: int) -> None:
+    """Raises where a label is out of range, for it would become a row of zeros; traced ones are not known yet."""
+    if not is_traced(labels) and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes:
+            raise ValueError(f"mixup: labels must be in [0, {classes}), got values from {low} to {high}")
 
 
 def _check_float(where: str, x: jax.Array) -> None:

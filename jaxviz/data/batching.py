@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
-from jaxviz.data.checks import Data, check_count, generator, length
+from jaxviz.checks import check_count, given, is_traced
+from jaxviz.data.checks import Data, generator, length
 
 T = TypeVar("T")
 
@@ -157,6 +158,8 @@ def prefetch(iterator: Iterable[T], size: int = 2, *, device: Any = None) -> Ite
         ['ArrayImpl']
     """
     check_count("prefetch", "size", size)
+    if isinstance(iterator, str) or not isinstance(iterator, Iterable):
+        raise TypeError(f"prefetch: iterator must yield pytrees of arrays, got {given(iterator)}")
     return _prefetched(iter(iterator), size, device)
 
 
@@ -185,6 +188,8 @@ def _own(leaf: Any) -> Any:
 def _cutter(data: Data) -> Callable[[slice | np.ndarray], Data]:
     """Returns the function from a slice or from indices to these examples; all that can be is done once, not per batch."""
     leaves, structure = jax.tree.flatten(data)
+    if any(map(is_traced, leaves)):
+        raise TypeError("batches: data is traced; batches are cut on the host, outside of jax.jit")
     leaves = [leaf if _on_accelerator(leaf) else np.asarray(leaf) for leaf in leaves]
     return lambda chosen: jax.tree.unflatten(structure, [_rows(leaf, chosen) for leaf in leaves])
 
@@ -207,7 +212,9 @@ def _gather(leaf: jax.Array, chosen: jax.Array) -> jax.Array:
 def _counts(parts: float | Sequence[float], n: int) -> list[int]:
     """Returns the number of examples of each part."""
     whole = n if isinstance(parts, int) else 1.0
-    sizes = [parts, whole - parts] if isinstance(parts, (int, float)) else list(parts)
+    sizes = [parts, whole - parts] if isinstance(parts, (int, float)) else list(parts) if np.ndim(parts) == 1 else []
+    if not sizes or isinstance(parts, bool) or np.asarray(sizes).dtype.kind not in "iuf":
+        raise TypeError(f"split: parts must be a number, or a sequence of fractions or counts, got {given(parts)}")
     if all(isinstance(size, (int, np.integer)) for size in sizes) and sizes:
         counts = [int(size) for size in sizes]
         if sum(counts) != n:

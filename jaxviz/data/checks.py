@@ -3,7 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from jaxviz.checks import given, is_traced
 
 Data = Any  # an array, or a pytree of arrays with the same number of examples along axis 0
 
@@ -32,28 +35,26 @@ def length(where: str, data: Data) -> int:
     return n
 
 
-def check_count(where: str, name: str, value: Any, *, at_least: int = 1) -> None:
-    """Raises unless `value` is an integer of at least `at_least`."""
-    if not hasattr(value, "__index__") or isinstance(value, bool):
-        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{where}: {name} must be at least {at_least}, got {value!r}")
-
-
-def check_number(where: str, name: str, value: Any, low: float, high: float = np.inf) -> None:
-    """Raises unless `value` is a number in [low, high]; a traced one passes, as its value is not known yet."""
-    if isinstance(value, jax.core.Tracer):
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{where}: {name} must be in [{low:g}, {high:g}], got {value!r}")
+def check_key(where: str, key: Any) -> jax.Array:
+    """The key; raises unless it is one random key, of `jax.random.key` or of `jax.random.PRNGKey`."""
+    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+        return key
+    if isinstance(key, jax.Array) and key.dtype == np.uint32 and key.ndim == 1:
+        return key
+    raise TypeError(f"{where}: key must be one key, such as jax.random.key(0), got {given(key)}")
 
 
 def generator(where: str, key: jax.Array) -> np.random.Generator:
     """Returns NumPy's generator seeded by a JAX key: the host shuffles without compiling or waiting for a device."""
-    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
-        return np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    if isinstance(key, jax.Array) and key.dtype == np.uint32 and key.ndim == 1:  # of jax.random.PRNGKey
-        return np.random.default_rng(np.asarray(key))
-    raise TypeError(f"{where}: key must be one key, such as jax.random.key(0), got {key!r}")
+    if is_traced(check_key(where, key)):
+        raise TypeError(f"{where}: key is traced; this works on the host, so call it outside of jax.jit")
+    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return np.random.default_rng(np.asarray(jax.random.key_data(key) if typed else key))
+
+
+def as_array(where: str, name: str, value: Any) -> jax.Array:
+    """The value as a JAX array; raises unless it is one, or becomes one, of numbers or bools."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: {name} must be an array of numbers, got {type(value).__name__}") from None

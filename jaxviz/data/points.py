@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 
-from jaxviz.data.checks import check_count, check_number, generator
+from jaxviz.checks import check_count, check_number
+from jaxviz.data.checks import generator
 
 Points = tuple[np.ndarray, np.ndarray]
 
@@ -34,6 +35,10 @@ def moons(n: int = 200, *, key: jax.Array, noise: float = 0.1) -> Points:
     Returns:
         Points float32 `(n, 2)`, about within [-1, 2] x [-0.5, 1], and labels int32 `(n,)`.
 
+    Raises:
+        ValueError: n below 2, or noise below 0.
+        TypeError: the key is not a random key, or a setting is of another type.
+
     Example:
         >>> import jax
         >>> points, labels = moons(100, key=jax.random.key(0))
@@ -61,6 +66,10 @@ def spirals(n: int = 300, *, key: jax.Array, noise: float = 0.02, classes: int =
 
     Returns:
         Points float32 `(n, 2)`, without noise in the unit disk, and labels int32 `(n,)`.
+
+    Raises:
+        ValueError: fewer than two classes, fewer points than classes, or turns or noise below 0.
+        TypeError: the key is not a random key, or a setting is of another type.
 
     Example:
         >>> import jax

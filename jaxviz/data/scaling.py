@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz.checks import check_count, check_number, given, is_traced
+
 Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
@@ -84,6 +86,8 @@ def normalize(
     Raises:
         ValueError: no data, NaN or infinite values, an axis that `x` does not have, or `low >= high`.
     """
+    check_number("normalize", "low", low)
+    check_number("normalize", "high", high)
     if not low < high:
         raise ValueError(f"normalize: low must be below high, got low={low!r} and high={high!r}")
     x, axes = _checked("normalize", x, axis)
@@ -113,7 +117,12 @@ def one_hot(labels: np.ndarray | jax.Array, classes: int | None = None) -> np.nd
         [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     if not hasattr(labels, "dtype"):
-        labels = np.asarray(labels)
+        try:
+            labels = np.asarray(labels)
+        except ValueError:
+            raise TypeError(f"one_hot: labels must be integers, got {given(labels)}") from None
+    if classes is not None:
+        check_count("one_hot", "classes", classes)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
     if isinstance(labels, jax.core.Tracer):
@@ -132,13 +141,17 @@ def one_hot(labels: np.ndarray | jax.Array, classes: int | None = None) -> np.nd
 
 
 def _checked(where: str, x: np.ndarray | jax.Array, axis: int | tuple[int, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+    if is_traced(x):
+        raise TypeError(
+            f"{where}: x is traced; a scaling is fitted outside of jax.jit, and its apply may be called inside"
+        )
     x = np.asarray(x)
     if x.dtype == object or not np.issubdtype(x.dtype, np.number) or np.issubdtype(x.dtype, np.complexfloating):
         raise TypeError(f"{where}: x must hold real numbers, got dtype {x.dtype}")
     if x.size == 0 or x.ndim == 0:
         raise ValueError(f"{where}: x must have examples along axis 0, got shape {x.shape}")
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    if any(not -x.ndim <= a < x.ndim for a in axes) or not axes:
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    if not axes or any(not -x.ndim <= check_count(where, "axis", a, at_least=-x.ndim) < x.ndim for a in axes):
         raise ValueError(f"{where}: axis must name axes of x, whose shape is {x.shape}, got {axis!r}")
     axes = tuple(sorted({a % x.ndim for a in axes}))
     if not np.isfinite(x).all():
@@ -160,6 +173,8 @@ def _scaling(offset: np.ndarray, scale: np.ndarray, dtype: np.dtype, axes: tuple
 
 def _expand(part: np.ndarray | jax.Array, x: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
     """Returns `part` with as many axes as `x`: one example is scaled as a batch is, without rank promotion."""
+    if not hasattr(x, "ndim"):
+        raise TypeError(f"Scaling: what is scaled must be an array, got {type(x).__name__}")
     if part.ndim > x.ndim or any(p not in (1, n) for p, n in zip(part.shape[::-1], x.shape[::-1], strict=False)):
         raise ValueError(f"Scaling: the shape {x.shape} does not fit the features' {part.shape} that it was fitted on")
     return part.reshape((1,) * (x.ndim - part.ndim) + part.shape)

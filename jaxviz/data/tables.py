@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxviz.checks import given
+
 TABLES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 
 
@@ -38,6 +40,8 @@ def table(name: str) -> Table:
         ValueError: no table has that name.
         ImportError: scikit-learn is not installed.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"table: name must be a string, got {given(name)}")
     if name not in TABLES:
         raise ValueError(f"table: unknown name {name!r}; names: {', '.join(TABLES)}")
     try:

@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxviz.checks import check_choice, check_count, check_flag
 from jaxviz.models.activations import Activation, Function, activation_name, kernel_initializer
-from jaxviz.models.checks import check_choice, check_rate, check_size, check_sizes
+from jaxviz.models.checks import check_rate, check_sizes
 
 _POOLINGS = ("max", "average", "stride", None)
 _HEADS = ("flatten", "mean", "max")
@@ -75,13 +76,14 @@ class CNN(nn.Module):
 
     def __post_init__(self) -> None:
         for name in ("classes", "kernel", "depth"):
-            check_size("CNN", name, getattr(self, name))
+            check_count("CNN", name, getattr(self, name))
         check_sizes("CNN", "channels", self.channels)
         check_sizes("CNN", "hidden", self.hidden, at_least=0)
         for name in ("channels", "hidden"):  # a list cannot be hashed
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_choice("CNN", "pooling", self.pooling, _POOLINGS)
         check_choice("CNN", "head", self.head, _HEADS)
+        check_flag("CNN", "batch_norm", self.batch_norm)
         check_rate("CNN", "dropout", self.dropout)
         Activation(self.activation, parent=None)
         super().__post_init__()

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 
+from jaxviz.checks import check_flag
 from jaxviz.models.activations import Activation, Function, activation_name, kernel_initializer
 from jaxviz.models.checks import check_rate, check_sizes
 
@@ -40,6 +41,7 @@ class MLP(nn.Module):
     def __post_init__(self) -> None:
         check_sizes("MLP", "features", self.features)
         object.__setattr__(self, "features", tuple(self.features))  # a list cannot be hashed
+        check_flag("MLP", "batch_norm", self.batch_norm)
         check_rate("MLP", "dropout", self.dropout)
         Activation(self.activation, parent=None)
         if self.output_activation is not None:

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxviz.models.checks import check_choice, check_rate, check_size
+from jaxviz.checks import check_choice, check_count, check_flag
+from jaxviz.models.checks import check_rate
 
 _CELLS = {"simple": nn.SimpleCell, "lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}
 _SUMMARIES = ("last", "mean")
@@ -112,9 +113,10 @@ class RecurrentClassifier(nn.Module):
             "embedding",
             *(("vocabulary",) if self.vocabulary is not None else ()),
         ):
-            check_size("RecurrentClassifier", name, getattr(self, name))
+            check_count("RecurrentClassifier", name, getattr(self, name))
         check_choice("RecurrentClassifier", "cell", self.cell, tuple(_CELLS))
         check_choice("RecurrentClassifier", "summary", self.summary, _SUMMARIES)
+        check_flag("RecurrentClassifier", "bidirectional", self.bidirectional)
         check_rate("RecurrentClassifier", "dropout", self.dropout)
         super().__post_init__()
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxviz.checks import given, is_traced
+
 # TensorBoard keeps its own records under these.
 _RESERVED = ("_hparams_/", "custom_scalars__config__")
 
@@ -28,17 +30,11 @@ def check_step(where: str, step: Any, name: str = "step") -> int:
     try:
         number = operator.index(step)
     except TypeError:
-        raise TypeError(f"{where}: {name} must be an integer, got {step!r} of type {type(step).__name__}") from None
+        raise TypeError(
+            f"{where}: {name} must be an integer, got {given(step)} of type {type(step).__name__}"
+        ) from None
     if not 0 <= number < 2**63:
-        raise ValueError(f"{where}: {name} must be at least 0 and below 2**63, got {number}")
-    return number
-
-
-def check_count(where: str, name: str, value: Any, *, at_least: int = 1) -> int:
-    """Returns `value` as an int; raises unless it is an integer of at least `at_least`."""
-    number = check_step(where, value, name)
-    if number < at_least:
-        raise ValueError(f"{where}: {name} must be at least {at_least}, got {number}")
+        raise ValueError(f"{where}: {name} must be at least 0 and below 2**63, got {given(number)}")
     return number
 
 
@@ -49,7 +45,7 @@ def as_array(where: str, name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         hint = (
             "inside jit there are no values yet: return them from the jitted function, then log"
-            if _traced(value)
+            if is_traced(value)
             else error
         )
         raise TypeError(f"{where}: {name} must be an array of numbers, got {type(value).__name__} ({hint})") from error
@@ -73,9 +69,5 @@ def as_scalar(where: str, name: str, value: Any) -> float:
     return float(array)
 
 
-def _traced(value: Any) -> bool:
-    return any(base.__name__ == "Tracer" for base in type(value).__mro__)  # without importing jax
-
-
 def _describe(value: Any, array: np.ndarray) -> str:
-    return f"an array of {array.dtype}" if array.shape else f"{value!r} of type {type(value).__name__}"
+    return f"an array of {array.dtype}" if array.shape else f"{given(value)} of type {type(value).__name__}"

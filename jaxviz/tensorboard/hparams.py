@@ -1,5 +1,6 @@
 """Hyperparameters of a run: one event when it starts, one when it ends, and one that says which metrics matter."""
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
+from jaxviz.checks import check_text, given
 from jaxviz.tensorboard.summaries import Entry, metadata, numbers
 
 EXPERIMENT_TAG = "_hparams_/experiment"
@@ -28,7 +30,8 @@ def start(where: str, values: Mapping[str, Any], group: str) -> Entry:
     info = plugin_data_pb2.SessionStartInfo(group_name=group, start_time_secs=time.time())
     for name, value in values.items():
         if not isinstance(name, str) or not name:
-            raise TypeError(f"{where}: names of hyperparameters must be strings, not empty, got {name!r}")
+            raise TypeError(f"{where}: names of hyperparameters must be strings, not empty, got {given(name)}")
+        check_text(where, "the name of a hyperparameter", name)
         plain = _plain(where, name, value)
         field = (
             "bool_value" if isinstance(plain, bool) else "string_value" if isinstance(plain, str) else "number_value"
@@ -65,10 +68,12 @@ def _entry(tag: str, data: plugin_data_pb2.HParamsPluginData) -> Entry:
 
 
 def _plain(where: str, name: str, value: Any) -> bool | float | str:
-    if isinstance(value, (bool, int, float, str)):
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ValueError(f"{where}: the value of {name!r} is too large for a float; give it as a string")
+    if isinstance(value, (bool, int, float)):
         return value
-    if value is None or isinstance(value, (list, tuple)):
-        return str(value)
+    if value is None or isinstance(value, (str, list, tuple)):
+        return check_text(where, f"the value of {name!r}", str(value))
     if hasattr(value, "dtype") and getattr(value, "shape", None) == ():
         number = np.asarray(value)
         if number.dtype.kind == "b":
@@ -76,6 +81,6 @@ def _plain(where: str, name: str, value: Any) -> bool | float | str:
         if number.dtype.kind in "iufV":
             return float(number)
     raise TypeError(
-        f"{where}: the value of {name!r} must be a bool, number, string, None, list or tuple, got {value!r}; str(...) or "
+        f"{where}: the value of {name!r} must be a bool, number, string, None, list or tuple, got {given(value)}; str(...) or "
         "getattr(..., '__name__') makes a string of anything"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from jaxviz.checks import check_text, given
 from jaxviz.tensorboard.summaries import Entry, metadata, strings
 
 TAG = "custom_scalars__config__"
@@ -41,8 +42,7 @@ def _chart(where: str, title: str, tags: Any) -> layout_pb2.Chart:
                 f"{where}: chart {title!r} must map 'value', 'lower' and 'upper' to tags, got {sorted(tags)}"
             )
         for tag in tags.values():
-            if not isinstance(tag, str):
-                raise TypeError(f"{where}: chart {title!r} must name tags, got {tag!r}")
+            check_text(where, f"a tag of chart {title!r}", tag)
         series = layout_pb2.MarginChartContent.Series(**tags)
         return layout_pb2.Chart(title=title, margin=layout_pb2.MarginChartContent(series=[series]))
     names = [tags] if isinstance(tags, (str, re.Pattern)) else tags
@@ -52,6 +52,8 @@ def _chart(where: str, title: str, tags: Any) -> layout_pb2.Chart:
             f"'value', 'lower' and 'upper'; got {tags!r}"
         )
     patterns = [tag.pattern if isinstance(tag, re.Pattern) else f"^{re.escape(tag)}$" for tag in names]
+    for pattern in patterns:
+        check_text(where, f"a tag of chart {title!r}", pattern)
     return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=patterns))
 
 
@@ -64,4 +66,6 @@ def _tags(chart: layout_pb2.Chart) -> Any:
 
 def _check_mapping(where: str, name: str, value: Any) -> None:
     if not isinstance(value, Mapping) or not value or not all(isinstance(key, str) and key for key in value):
-        raise TypeError(f"{where}: {name} must be a mapping of titles, not empty, got {value!r}")
+        raise TypeError(f"{where}: {name} must be a mapping of titles, not empty, got {given(value)}")
+    for title in value:
+        check_text(where, f"a title of {name}", title)

@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format  # type: ignore[import-untyped]  # protobuf ships no types
 from tensorboard.plugins.projector import projector_config_pb2
 
+from jaxviz.checks import check_text, given
 from jaxviz.tensorboard import checks, pictures
 from jaxviz.tensorboard.crc import masked_crc32c
 
@@ -104,7 +105,7 @@ def _table(where: str, metadata: Any, n: int) -> str:
     for name, values in columns.items():
         if isinstance(values, str) or not (isinstance(values, Sequence) or hasattr(values, "__array__")):
             raise TypeError(
-                f"{where}: metadata must be one label per vector, or a mapping of columns to such, got {values!r}"
+                f"{where}: metadata must be one label per vector, or a mapping of columns to such, got {given(values)}"
             )
         if len(values) != n:
             raise ValueError(
@@ -112,12 +113,16 @@ def _table(where: str, metadata: Any, n: int) -> str:
             )
         listed = values if isinstance(values, Sequence) else np.asarray(values).tolist()
         # A tab or line end would break the table.
-        cells.append([" ".join(str(value).split()) or "-" for value in listed])
+        cells.append([_cell(where, value) for value in listed])
     if not cells:
         raise ValueError(f"{where}: metadata must have at least one column, got {metadata!r}")
     # No header over a single column: the projector would take it for a label.
-    header = ["\t".join(columns)] if len(cells) > 1 else []
+    header = ["\t".join(_cell(where, name) for name in columns)] if len(cells) > 1 else []
     return "\n".join([*header, *("\t".join(row) for row in zip(*cells, strict=True))]) + "\n"
+
+
+def _cell(where: str, value: Any) -> str:
+    return " ".join(check_text(where, "metadata", str(value)).split()) or "-"
 
 
 def _columns(logdir: Path, path: str) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.plugins.hparams import api_pb2
 
+from jaxviz.checks import check_path
 from jaxviz.tensorboard import hparams, layout, projector
 from jaxviz.tensorboard.log import Log, Run, Series
 from jaxviz.tensorboard.record import records
@@ -35,6 +36,7 @@ def read(logdir: str | os.PathLike[str]) -> Log:
         besides.
 
     Raises:
+        TypeError, ValueError: `logdir` is no path.
         FileNotFoundError: there is no directory `logdir`, or no log in it.
 
     Example:
@@ -49,7 +51,7 @@ def read(logdir: str | os.PathLike[str]) -> Log:
         >>> read(logdir)["."]["loss"].steps
         array([0, 1, 2])
     """
-    root = Path(logdir)
+    root = check_path("read", "logdir", logdir)
     if not root.is_dir():
         raise FileNotFoundError(f"read: there is no directory {root}")
     runs = {}

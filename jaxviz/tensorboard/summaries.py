@@ -11,6 +11,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.audio import plugin_data_pb2 as audio_pb2
 from tensorboard.plugins.pr_curve import plugin_data_pb2 as pr_curve_pb2
 
+from jaxviz.checks import check_count, check_text, given
 from jaxviz.tensorboard import checks, pictures, sounds
 
 
@@ -35,6 +36,9 @@ HISTOGRAM = metadata("histograms", summary_pb2.DATA_CLASS_TENSOR)
 IMAGE = metadata("images", summary_pb2.DATA_CLASS_BLOB_SEQUENCE)
 TEXT = metadata("text", summary_pb2.DATA_CLASS_TENSOR)
 AUDIO = metadata("audio", summary_pb2.DATA_CLASS_BLOB_SEQUENCE, _AUDIO_CONTENT)
+
+MOST_BINS = 65_536  # of a histogram, or thresholds of a curve: far beyond what a dashboard shows
+MOST_FRAMES = 1_000_000  # per second; a WAV file counts bytes per second in 32 bits
 
 _RANK_0 = TensorShapeProto()
 _LARGEST = float(np.finfo(np.float32).max)
@@ -67,7 +71,7 @@ def histogram(where: str, tag: str, values: Any, bins: int) -> list[Entry]:
     The numbers of NaN and infinite values follow, where there are any, as the scalars `tag/nan` and `tag/inf`.
     """
     checks.check_tag(where, tag)
-    bins = checks.check_count(where, "bins", bins)
+    bins = check_count(where, "bins", bins, at_most=MOST_BINS)
     array = checks.as_array(where, "values", values)
     if array.size == 0:
         raise ValueError(f"{where}: values must hold at least one number, got shape {array.shape}")
@@ -92,6 +96,10 @@ def histogram_counts(where: str, tag: str, counts: Any, edges: Any) -> Entry:
 
 def histograms(where: str, tables: Mapping[str, tuple[Any, Any]]) -> list[Entry]:
     """Returns histograms that were counted elsewhere: tag -> `counts` (k,) and `edges` (k+1,)."""
+    if not isinstance(tables, Mapping) or not all(
+        isinstance(table, tuple | list) and len(table) == 2 for table in tables.values()
+    ):
+        raise TypeError(f"{where}: tables must be a mapping of tags to (counts, edges), got {given(tables)}")
     groups: dict[int, list[tuple[str, np.ndarray, np.ndarray]]] = {}
     for tag, (counts, edges) in tables.items():
         checks.check_tag(where, tag)
@@ -102,7 +110,7 @@ def histograms(where: str, tables: Mapping[str, tuple[Any, Any]]) -> list[Entry]
                 f"{edge.shape}"
             )
         groups.setdefault(count.size, []).append((tag, count, edge))
-    entries = {}
+    entries: dict[str, Entry] = {}
     for group in groups.values():  # those of as many bins together: a few calls of NumPy for all of them
         tags, counts, edges = zip(*group, strict=True)
         entries.update(zip(tags, _counted(where, tags, np.array(counts, float), np.array(edges, float)), strict=True))
@@ -185,14 +193,14 @@ def text(where: str, tag: str, markdown: Any) -> Entry:
     checks.check_tag(where, tag)
     parts = [markdown] if isinstance(markdown, str) else markdown
     if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
-        raise TypeError(f"{where}: markdown must be a string or a sequence of strings, got {markdown!r}")
-    return Entry(tag, strings([part.encode() for part in parts]), TEXT)
+        raise TypeError(f"{where}: markdown must be a string or a sequence of strings, got {given(markdown)}")
+    return Entry(tag, strings([check_text(where, "markdown", part).encode() for part in parts]), TEXT)
 
 
 def audio(where: str, tag: str, samples: Any, sample_rate: Any) -> Entry:
     """Returns one or several sounds of equal length under one tag."""
     checks.check_tag(where, tag)
-    rate = checks.check_count(where, "sample_rate", sample_rate)
+    rate = check_count(where, "sample_rate", sample_rate, at_most=MOST_FRAMES)
     clips = sounds.as_clips(where, checks.as_array(where, "samples", samples))
     return Entry(tag, strings([sounds.encode(clip, rate) for clip in clips]), AUDIO)
 
@@ -200,7 +208,7 @@ def audio(where: str, tag: str, samples: Any, sample_rate: Any) -> Entry:
 def pr_curve(where: str, tag: str, labels: Any, scores: Any, thresholds: int) -> Entry:
     """Returns true and false positives and negatives, precision and recall at thresholds from 0 to 1 of equal distance."""
     checks.check_tag(where, tag)
-    n = checks.check_count(where, "thresholds", thresholds, at_least=2)
+    n = check_count(where, "thresholds", thresholds, at_least=2, at_most=MOST_BINS)
     truth = checks.as_array(where, "labels", labels).reshape(-1).astype(np.float64)
     score = checks.as_array(where, "scores", scores).reshape(-1).astype(np.float64)
     if truth.size != score.size or truth.size == 0:

@@ -5,13 +5,13 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from jaxviz.checks import check_path, check_text, given
 from jaxviz.tensorboard import checks, hparams, layout, pictures, projector, summaries
 from jaxviz.tensorboard.event_file import EventFile
 from jaxviz.tensorboard.summaries import Entry
@@ -45,12 +45,8 @@ class Writer:
     """
 
     def __init__(self, logdir: str | os.PathLike[str], *, start_step: int | None = 0) -> None:
-        if not isinstance(logdir, (str, os.PathLike)):
-            raise TypeError(f"Writer: logdir must be a path, got {logdir!r}")
-        if "://" in os.fspath(logdir) or not os.fspath(logdir):
-            raise ValueError(f"Writer: logdir must be a path on a local or mounted disk, got {os.fspath(logdir)!r}")
+        self.logdir = check_path("Writer", "logdir", logdir)
         first = None if start_step is None else checks.check_step("Writer", start_step, "start_step")
-        self.logdir = Path(logdir)
         self._step = first or 0
         self._file = EventFile(self.logdir, start_step=first)
         self._plugins: dict[str, str] = {}  # of the tags whose metadata are in the file
@@ -197,11 +193,12 @@ class Writer:
             raise ValueError(
                 f"{where}: the hyperparameters of {self.logdir} were logged already; another run wants its own Writer"
             )
-        if not isinstance(group, str):
-            raise TypeError(f"{where}: group must be a string, got {group!r}")
+        check_text(where, "group", group)
         start = hparams.start(where, values, group)
         if isinstance(metrics, str) or not isinstance(metrics, (Mapping, Sequence)):
-            raise TypeError(f"{where}: metrics must be a list of tags or a mapping of tags to numbers, got {metrics!r}")
+            raise TypeError(
+                f"{where}: metrics must be a list of tags or a mapping of tags to numbers, got {given(metrics)}"
+            )
         for tag in metrics:
             checks.check_tag(where, tag)
         found = summaries.scalars(where, metrics) if isinstance(metrics, Mapping) else []

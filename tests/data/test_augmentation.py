@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxviz.data
 from jaxviz.data import chain, flip, mixup, noise, shift
 
 KEY = jax.random.key(0)
@@ -112,7 +113,7 @@ def test_chain_applies_in_order_and_compiles_once():
 def test_augmentation_errors():
     with pytest.raises(ValueError, match=r"probability must be in \[0, 1\], got 2"):
         flip(KEY, IMAGES, probability=2)
-    with pytest.raises(ValueError, match=r"axis must be in \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"axis must be 1 to 3"):
         flip(KEY, IMAGES, axis=0)
     with pytest.raises(ValueError, match="pixels must be at least 0"):
         shift(KEY, IMAGES, pixels=-1)
@@ -130,3 +131,32 @@ def test_augmentation_errors():
         mixup(KEY, (IMAGES, IMAGES), alpha=0.0)
     with pytest.raises(TypeError, match="functions of"):
         chain(flip, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda d: d.flip(None, IMAGES), TypeError, "flip: key must be one key, such as"),
+        (lambda d: d.shift(0, IMAGES), TypeError, "shift: key must be one key, such as .* got 0"),
+        (lambda d: d.noise(IMAGES, KEY), TypeError, "noise: key must be one key"),
+        (lambda d: d.mixup(None, (IMAGES, LABELS)), TypeError, "mixup: key must be one key"),
+        (lambda d: d.flip(KEY, "abc"), TypeError, "flip: inputs must be an array of numbers, got str"),
+        (lambda d: d.flip(KEY, None), TypeError, "flip: inputs must be an array of numbers, got NoneType"),
+        (lambda d: d.flip(KEY, ()), ValueError, "flip: batch is an empty tuple"),
+        (lambda d: d.flip(KEY, np.float32(1)), ValueError, "flip: inputs must have the batch as axis 0"),
+        (lambda d: d.flip(KEY, np.ones(3)), ValueError, r"an axis to mirror beside the batch, got shape \(3,\)"),
+        (lambda d: d.flip(KEY, IMAGES, axis=2.0), TypeError, "flip: axis must be an int, got 2.0"),
+        (lambda d: d.noise(KEY, IMAGES, scale=np.inf), ValueError, r"noise: scale must be in \[0, inf\), got inf"),
+        (lambda d: d.mixup(KEY, (IMAGES, None)), TypeError, "mixup: targets must be an array of numbers, got NoneType"),
+        (lambda d: d.mixup(KEY, (IMAGES, LABELS[:1])), ValueError, "the same examples on axis 0"),
+        (lambda d: d.mixup(KEY, (IMAGES, LABELS), classes="3"), TypeError, "mixup: classes must be an int, got '3'"),
+        (
+            lambda d: d.mixup(KEY, (IMAGES, LABELS * 0 + 7), classes=3),
+            ValueError,
+            r"in \[0, 3\), got values from 7 to 7",
+        ),
+    ],
+)
+def test_what_is_no_batch_or_key(call, error, message):
+    with pytest.raises(error, match=message):
+        call(jaxviz.data)

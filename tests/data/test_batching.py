@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import jaxviz.data
 from jaxviz.data import batches, padded_batches, prefetch, split
 
 KEY = jax.random.key(0)
@@ -85,7 +86,7 @@ def test_errors_come_at_the_call(function):
         function(x, 0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, got -3"):
         function(x, -3)
-    with pytest.raises(TypeError, match=r"batch_size must be an integer, got 2\.5"):
+    with pytest.raises(TypeError, match=r"batch_size must be an int, got 2\.5"):
         function(x, 2.5)
     with pytest.raises(TypeError, match=r"key must be one key.*got 3"):
         function(x, 2, key=3)
@@ -185,3 +186,29 @@ def test_prefetch_raises_an_error_in_its_turn():
         next(ahead)
     with pytest.raises(ValueError, match="size must be at least 1"):
         prefetch([], size=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda d: d.split(pairs(4), "a", key=KEY),
+            TypeError,
+            "split: parts must be a number, or a sequence .* got 'a'",
+        ),
+        (lambda d: d.split(pairs(4), None, key=KEY), TypeError, "split: parts must be .* got None"),
+        (lambda d: d.split(pairs(4), ["a", "b"], key=KEY), TypeError, "split: parts must be"),
+        (lambda d: d.split(pairs(4), True, key=KEY), TypeError, "split: parts must be .* got True"),
+        (lambda d: d.prefetch(None), TypeError, "prefetch: iterator must yield pytrees of arrays, got None"),
+        (lambda d: d.prefetch("abc"), TypeError, "prefetch: iterator must yield pytrees of arrays, got 'abc'"),
+        (
+            lambda d: jax.jit(lambda x: next(d.batches(x, 2)))(np.ones(4)),
+            TypeError,
+            "data is traced; .* outside of jax.jit",
+        ),
+        (lambda d: jax.jit(lambda k: next(d.batches(np.ones(4), 2, key=k)))(KEY), TypeError, "batches: key is traced"),
+    ],
+)
+def test_what_cannot_be_cut(call, error, message):
+    with pytest.raises(error, match=message):
+        call(jaxviz.data)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxviz.data
 from jaxviz.data import Scaling, normalize, one_hot, standardize
 
 X = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
@@ -112,3 +113,26 @@ def test_one_hot_errors():
         one_hot(np.array([0.0]))
     with pytest.raises(ValueError, match="under jit"):
         jax.jit(one_hot)(np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda d: d.standardize("a"), TypeError, "standardize: x must hold real numbers"),
+        (lambda d: d.standardize(X, axis="a"), TypeError, "standardize: axis must be an int, got 'a'"),
+        (
+            lambda d: jax.jit(lambda x: d.standardize(x).scale)(X),
+            TypeError,
+            "standardize: x is traced; a scaling is fitted",
+        ),
+        (lambda d: d.normalize(X, low="a"), TypeError, "normalize: low must be a number, got 'a'"),
+        (lambda d: d.normalize(X, high=np.inf), ValueError, "normalize: high must be in .* got inf"),
+        (lambda d: d.standardize(X).apply([1.0]), TypeError, "Scaling: what is scaled must be an array, got list"),
+        (lambda d: d.one_hot([[0], [1, 2]]), TypeError, r"one_hot: labels must be integers, got \[\[0\], \[1, 2\]\]"),
+        (lambda d: d.one_hot(np.array([0]), "a"), TypeError, "one_hot: classes must be an int, got 'a'"),
+        (lambda d: d.one_hot(np.array([0]), 0), ValueError, "one_hot: classes must be at least 1, got 0"),
+    ],
+)
+def test_what_cannot_be_scaled(call, error, message):
+    with pytest.raises(error, match=message):
+        call(jaxviz.data)

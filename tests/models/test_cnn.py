@@ -108,9 +108,9 @@ def test_equal_by_value():
 
 def test_errors():
     for settings, message in [
-        ({"classes": 0}, "classes must be a positive integer, got 0"),
+        ({"classes": 0}, "classes must be at least 1, got 0"),
         ({"channels": ()}, "channels must have at least 1 entry"),
-        ({"kernel": -3}, "kernel must be a positive integer"),
+        ({"kernel": -3}, "kernel must be at least 1"),
         ({"pooling": "min"}, "pooling must be one of 'max', 'average', 'stride', None, got 'min'"),
         ({"head": "sum"}, "head must be one of 'flatten', 'mean', 'max'"),
         ({"dropout": -0.1}, "dropout must be in"),

@@ -133,9 +133,9 @@ def test_errors():
         MLP(10)
     with pytest.raises(ValueError, match="at least 1 entry"):
         MLP(())
-    with pytest.raises(ValueError, match="positive integer, got 0"):
+    with pytest.raises(ValueError, match=r"features\[1\] must be at least 1, got 0"):
         MLP((3, 0))
-    with pytest.raises(TypeError, match=r"positive integer, got 2\.0"):
+    with pytest.raises(TypeError, match=r"must be an int, got 2\.0"):
         MLP((2.0, 1))
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
         MLP((2, 1), dropout=1.0)

@@ -115,7 +115,7 @@ def test_equal_by_value():
 def test_errors():
     with pytest.raises(ValueError, match="cell must be one of 'simple', 'lstm', 'gru', got 'rnn'"):
         RecurrentClassifier(2, cell="rnn")
-    with pytest.raises(ValueError, match="layers must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
         RecurrentClassifier(2, layers=0)
     with pytest.raises(ValueError, match="summary must be one of"):
         RecurrentClassifier(2, summary="sum")

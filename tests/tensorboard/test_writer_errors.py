@@ -62,7 +62,11 @@ CASES = {
     "of many": (lambda w: w.scalars({"a": 1, "b": "x"}, 0), TypeError, r"Writer\.scalars: 'b' must"),
     "no mapping": (lambda w: w.scalars([1], 0), TypeError, "mapping"),
     "empty histogram": (lambda w: w.histogram("a", [], 0), ValueError, "at least one number"),
-    "no bins": (lambda w: w.histogram("a", [1], 0, bins=0), ValueError, "bins must be at least 1, got 0"),
+    "no bins": (lambda w: w.histogram("a", [1], 0, bins=0), ValueError, "bins must be 1 to 65536, got 0"),
+    "too many bins": (lambda w: w.histogram("a", [1], 0, bins=10**9), ValueError, "bins must be 1 to 65536"),
+    "no tables": (lambda w: w.histograms(None, 0), TypeError, r"tags to \(counts, edges\), got None"),
+    "a table": (lambda w: w.histograms({"a": 3}, 0), TypeError, r"tags to \(counts, edges\), got {'a': 3}"),
+    "huge": (lambda w: w.scalar("a", 10**400, 0), TypeError, "got 1000.*… of type int"),
     "edges": (lambda w: w.histogram_counts("a", [1], [0], 0), ValueError, r"shapes \(1,\) and \(1,\)"),
     "falling edges": (lambda w: w.histogram_counts("a", [1, 1], [0, 2, 1], 0), ValueError, "2.0 before 1.0 at index 1"),
     "NaN edges": (lambda w: w.histogram_counts("a", [1], [0, np.nan], 0), ValueError, "got nan"),
@@ -74,10 +78,20 @@ CASES = {
     "wide image": (lambda w: w.image("a", np.zeros((2, 2), int), 0), TypeError, "astype"),
     "figure": (lambda w: w.figure("a", np.zeros((2, 2)), 0), TypeError, "matplotlib Figure, got ndarray"),
     "text": (lambda w: w.text("a", 3, 0), TypeError, "got 3"),
+    "half a character": (lambda w: w.text("a", "b\ud800", 0), ValueError, "markdown has half a character at index 1"),
+    "half a label": (lambda w: w.embedding("a", np.eye(2), metadata=["\ud800", "b"]), ValueError, "metadata has half"),
+    "half a value": (lambda w: w.hparams({"a": "\ud800"}), ValueError, "the value of 'a' has half a character"),
+    "half a name": (lambda w: w.hparams({"\ud800": 1}), ValueError, "the name of a hyperparameter has half"),
+    "half a group": (lambda w: w.hparams({"a": 1}, group="\ud800"), ValueError, "group has half a character"),
+    "large value": (lambda w: w.hparams({"a": 10**400}), ValueError, "the value of 'a' is too large for a float"),
+    "half a category": (lambda w: w.layout({"\ud800": {"b": ["c"]}}), ValueError, "a title of categories has half"),
+    "half a chart": (lambda w: w.layout({"a": {"\ud800": ["c"]}}), ValueError, "a title of category 'a' has half"),
+    "half a tag": (lambda w: w.layout({"a": {"b": ["\ud800"]}}), ValueError, "a tag of chart 'b' has half"),
     "loud": (lambda w: w.audio("a", np.full(3, 2.0), 0, sample_rate=8), ValueError, "peak of 2"),
     "NaN sound": (lambda w: w.audio("a", np.full(3, np.nan), 0, sample_rate=8), ValueError, "got 3 that are NaN"),
     "channels": (lambda w: w.audio("a", np.zeros((2, 99)), 0, sample_rate=8), ValueError, "channels come last"),
-    "rate": (lambda w: w.audio("a", np.zeros(3), 0, sample_rate=0.5), TypeError, "sample_rate must be an integer"),
+    "rate": (lambda w: w.audio("a", np.zeros(3), 0, sample_rate=0.5), TypeError, "sample_rate must be an int"),
+    "high rate": (lambda w: w.audio("a", np.zeros(3), 0, sample_rate=2**40), ValueError, "sample_rate must be 1 to"),
     "logits": (lambda w: w.pr_curve("a", [0, 1], [-3.0, 3.0], 0), ValueError, r"\[0, 1\], got -3 \(2 are outside\)"),
     "NaN score": (lambda w: w.pr_curve("a", [0, 1], [np.nan, 1.0], 0), ValueError, "got nan"),
     "classes": (lambda w: w.pr_curve("a", [0, 2], [0.0, 1.0], 0), ValueError, "got 2; one curve per class"),
@@ -134,11 +148,26 @@ def test_use_after_close(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("logdir", "error"), [("", ValueError), ("gs://bucket/x", ValueError), (None, TypeError), (3, TypeError)]
+    ("logdir", "error"),
+    [
+        ("", ValueError),
+        ("gs://bucket/x", ValueError),
+        ("a\0b", ValueError),
+        ("a\ud800", ValueError),
+        (None, TypeError),
+        (3, TypeError),
+    ],
 )
 def test_bad_log_directories(logdir, error):
     with pytest.raises(error, match="Writer: logdir must be a path"):
         Writer(logdir)
+    with pytest.raises(error, match="read: logdir must be a path"):
+        read(logdir)
+
+
+def test_columns_of_metadata_are_cells(writer):
+    writer.embedding("a", np.eye(2), metadata={"a\tname": ["x", "y\n"], 3: [1, 2]})
+    assert read(writer.logdir)["."].embeddings["a"].metadata == {"a name": ["x", "y"], "3": ["1", "2"]}
 
 
 def test_a_file_in_the_place_of_the_directory(tmp_path):

@@ -35,7 +35,8 @@ def lrp(
     Args:
         model: the model. Whatever computes it (modules, functions, a layer called twice, a sum without a module, a scan), rules
             are applied to the operations of its program, see the note.
-        inputs: a floating-point array whose axis 0 is the batch, or a tuple of such arrays.
+        inputs: a floating-point array whose axis 0 is the batch, or a tuple of such arrays. With `layer`, integers too (token
+            ids, say, and the layer of their embedding); then only what comes from the layer depends on the inputs.
         target: what is explained, as for `gradient`.
         composite: which rule is for which layer: one rule for all convolutions and dense layers (`Epsilon()`, `Gamma(0.5)`, ...),
             the name of a preset ("EpsilonPlus", "EpsilonPlusFlat", "EpsilonAlpha2Beta1", "EpsilonAlpha2Beta1Flat",
@@ -95,7 +96,7 @@ def lrp(
         for Dataset-wide XAI: From Local Explanations to Global Insights with Zennit, CoRelAy, and ViRelAy. 2021.
         arXiv:2106.13200.
     """
-    inputs, prepared = prepare("lrp", model, inputs, target)
+    inputs, prepared = prepare("lrp", model, inputs, target, differentiable=layer is None)
     return _lrp(model, inputs, prepared, as_composite("lrp", composite), layer, side)
 
 
@@ -126,7 +127,8 @@ def rewritten(model: Model, inputs: Any, target: Target, propagation: Propagatio
     """The score of each example, `(batch,)`, in which relevance takes the place of the derivative."""
     is_active = lambda leaf: isinstance(leaf, Active)
     value = lambda leaf: leaf.value if is_active(leaf) else leaf
-    actives = (model.params, model.keywords, jax.tree.map(Raw, inputs))
+    raw = lambda leaf: Raw(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    actives = (model.params, model.keywords, jax.tree.map(raw, inputs))
     plain = Model(model.apply, *jax.tree.map(value, (model.params, model.keywords), is_leaf=is_active))
 
     def run(program: Program) -> Any:

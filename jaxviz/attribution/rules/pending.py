@@ -61,6 +61,16 @@ class Statistic(Active):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Detached(Active):
+    """What the program keeps from the derivative (`stop_gradient`), and what is made of that alone.
+
+    It gets no relevance. It is no bias either: the maximum that softmax takes off its logits leaves the largest at 0, where a
+    bias would absorb more than there is.
+    """
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class Gauge(Active):
     """Zeros that are added to a layer's value, to which all relevance at that layer goes, beside its own way."""
 

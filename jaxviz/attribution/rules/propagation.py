@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxviz.attribution.rules.affine import Affine, share
 from jaxviz.attribution.rules.composites import CENTERING, CONVOLUTION, DENSE, NORMALIZATION, POOLING, Composite, Rule
 from jaxviz.attribution.rules.pending import (
+    Detached,
     Gauge,
     Pointwise,
     Raw,
@@ -38,7 +39,7 @@ from jaxviz.program._compat import JaxprEqn, bind
 
 
 def _floating(value: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(value), jnp.floating)
+    return jnp.issubdtype(jnp.result_type(value), jnp.inexact)
 
 
 class Propagation:
@@ -55,7 +56,7 @@ class Propagation:
         self.first: set[int] = set()  # which equations are first linear layers; some are evaluated more than once
         table: dict[str, Any] = {}
         for names, rule in self._table():
-            table.update(dict.fromkeys(names.split(), rule))
+            table.update(dict.fromkeys(names.split(), functools.partial(self._beside_detached, rule)))
         table.update({key: functools.partial(self._own, rule) for key, rule in composite.primitives.items()})
         self.rules = Rules("lrp", table, settle=settle)
 
@@ -70,7 +71,27 @@ class Propagation:
         yield "dot_general conv_general_dilated", self._contraction
         yield "reduce_sum reduce_window_sum cumsum scatter-add scatter_add", self._pooling
         yield "*", self._unknown
-        yield "stop_gradient", lambda equation, operands, where: [operands[0].value]
+        yield "stop_gradient", lambda equation, operands, where: [Detached(bare(operands[0]))]
+
+    def _beside_detached(self, rule: Rule, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+        """What a rule makes of operands of which some may be detached."""
+        detached = [isinstance(operand, Detached) for operand in operands]
+        if not any(detached):
+            return rule(equation, operands, where)
+        if not any(is_active(operand) and not isinstance(operand, Detached) for operand in operands):
+            values = bind(equation, list(map(bare, operands)))
+            return [Detached(value) if _floating(value) else value for value in values]
+        if equation.primitive.name in ("add", "sub", "add_any"):
+            (value,) = bind(equation, list(map(bare, operands)))
+            (active,) = (operand for operand, is_detached in zip(operands, detached, strict=True) if not is_detached)
+            if detached[0] and equation.primitive.name == "sub":
+                (active,) = self._affine(-active.value, active, where, factor=jnp.array(-1, value.dtype))
+            active = self._spread(active, value.shape)
+            unshifted = getattr(active, "unshifted", None)
+            return [Pointwise(value, sources(active)[0], bare(active) if unshifted is None else unshifted)]
+        return rule(
+            equation, [bare(operand) if isinstance(operand, Detached) else operand for operand in operands], where
+        )
 
     # Elementwise functions
 
@@ -92,7 +113,7 @@ class Propagation:
     def _missing(self, equation: JaxprEqn, where: Where, what: str) -> ValueError:
         name = equation.primitive.name
         return ValueError(
-            f"lrp: no rule for the primitive {name!r} {what}, in {where}; give one: "
+            f"lrp: no rule for the primitive {name!r}{what}, in {where}; give one: "
             f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
             "the operand that depends on the inputs, or a tuple of these"
         )
@@ -100,13 +121,13 @@ class Propagation:
     def _unknown(self, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         values = bind(equation, list(map(bare, operands)))
         if any(map(_floating, values)):
-            raise self._missing(equation, where, "through which the score depends on the inputs")
+            raise self._missing(equation, where, ", through which the score depends on the inputs")
         return values
 
     def _source(self, equation: JaxprEqn, operands: list[Any], where: Where) -> Active:
         source = common_source(operands)
         if source is None:
-            raise self._missing(equation, where, "of several values that depend on the inputs")
+            raise self._missing(equation, where, " of several values that depend on the inputs")
         return source
 
     def _spread(self, operand: Any, shape: tuple[int, ...]) -> Any:

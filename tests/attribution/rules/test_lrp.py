@@ -227,6 +227,24 @@ def test_a_mask_of_attention_takes_nothing_and_is_finite():
     assert (np.asarray(found)[:, :2] != 0).all()
 
 
+@pytest.mark.parametrize("softmax", [jax.nn.softmax, jax.nn.log_softmax])
+def test_the_maximum_that_softmax_takes_off_is_no_bias(softmax):
+    """The largest of its logits is left at 0, where a bias would absorb more than there is."""
+    x, w = normal(22, 2, 4), normal(23, 4, 3)
+    function = lambda w, x: softmax(x @ w)[:, 0]
+    z = x @ w
+    found = relevance(function, x, w)
+    if softmax is jax.nn.softmax:
+        s = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        r = z * s[:, :1] * (np.array([1.0, 0, 0]) - s)
+    else:
+        shifted = z - z.max(1, keepdims=True)
+        total = np.exp(shifted).sum(1, keepdims=True)
+        y = shifted[:, :1] - np.log(total)
+        r = y / stable(y) * (shifted * np.array([1.0, 0, 0]) - np.log(total) * np.exp(shifted) / total)
+    assert np.allclose(found, x * ((r / stable(z)) @ w.T), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("norm", ["flax", "division", "rms"])
 def test_layer_norm_is_linear_at_its_statistics(norm):
     x, scale, shift, w = normal(9, 2, 5), normal(10, 5), normal(11, 5), normal(12, 5, 2)
@@ -411,6 +429,31 @@ def test_own_rules_for_primitives():
     silu = lambda params, x: jax.nn.relu(x)[:, 0]
     zero = lambda layer, x, relevance: relevance * 0
     assert np.allclose(relevance(silu, x, composite=Composite(primitives={"relu()": zero})), 0)
+
+
+def test_complex_values_are_not_left_out_silently():
+    with pytest.raises(
+        ValueError, match="no rule for the primitive 'fft', through which the score depends on the inputs"
+    ):
+        relevance(lambda params, x: jnp.abs(jnp.fft.rfft(x, axis=1)).sum(axis=1), normal(24, 2, 4))
+
+
+class Tokens(nn.Module):
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(9, 4, param_dtype=jnp.float64, dtype=jnp.float64)(tokens)
+        return nn.Dense(2, param_dtype=jnp.float64)(jnp.tanh(x).sum(axis=1))
+
+
+def test_token_ids_at_their_embedding():
+    tokens = jnp.array([[1, 2, 3], [4, 4, 0]])
+    model = jv.Model.from_linen(Tokens(), Tokens().init(jax.random.key(0), tokens))
+    found = jv.lrp(model, tokens, target=1, layer="Embed_0")
+    assert found.shape == (2, 3, 4)
+    tail, embedded = model.since("Embed_0", tokens)
+    assert np.allclose(found, jv.lrp(tail, embedded, target=1))
+    with pytest.raises(TypeError, match="attribute at an embedding layer"):
+        jv.lrp(model, tokens, target=1)
 
 
 def test_numbers_in_rules_are_data(net):

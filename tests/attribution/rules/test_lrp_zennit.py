@@ -136,13 +136,13 @@ class Case:
 # Compiling takes its time: each rule is on one network at least. Where dense layers have outputs near 0 (in the MLP), the
 # epsilon rule multiplies rounding errors, in Zennit too: that is compared in float64 alone.
 CHOSEN = [
-    ("mlp", "float64", ("epsilon", "epsilon 0.1", "gamma", "gamma 1", "alpha2 beta1", "flat", "w-square")),
     (
-        "cnn",
+        "mlp",
         "float64",
-        ("epsilon", "alpha2 beta1", "alpha3 beta2", "ExcitationBackprop", "z-plus", "EpsilonGammaBox"),
+        ("epsilon", "epsilon 0.1", "gamma", "gamma 1", "alpha2 beta1", "alpha3 beta2", "flat", "w-square"),
     ),
-    ("cnn", "float32", ("epsilon", "epsilon 0.1", "EpsilonPlusFlat", "EpsilonAlpha2Beta1Flat")),
+    ("cnn", "float64", ("epsilon", "z-plus", "ExcitationBackprop", "EpsilonGammaBox", "EpsilonAlpha2Beta1Flat")),
+    ("cnn", "float32", ("epsilon", "epsilon 0.1", "EpsilonPlusFlat")),
     ("residual", "float64", ("epsilon", "epsilon 0.1")),
 ]
 

@@ -133,14 +133,14 @@ class Case:
         return float(np.abs(np.asarray(ours, np.float64) - theirs).max() / np.abs(theirs).max())
 
 
-# Compiling takes its time: each rule is on one network at least. Where dense layers have outputs near 0 (in the MLP), the
-# epsilon rule multiplies rounding errors, in Zennit too: that is compared in float64 alone.
+# Compiling takes its time: each rule is on one network at least.
 CHOSEN = [
     (
         "mlp",
         "float64",
         ("epsilon", "epsilon 0.1", "gamma", "gamma 1", "alpha2 beta1", "alpha3 beta2", "flat", "w-square"),
     ),
+    ("mlp", "float32", ("epsilon", "gamma")),
     ("cnn", "float64", ("epsilon", "z-plus", "ExcitationBackprop", "EpsilonGammaBox", "EpsilonAlpha2Beta1Flat")),
     ("cnn", "float32", ("epsilon", "epsilon 0.1", "EpsilonPlusFlat")),
     ("residual", "float64", ("epsilon", "epsilon 0.1")),

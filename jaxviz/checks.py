@@ -106,7 +106,7 @@ def check_strings(function: str, name: str, value: Any, what: str = "string") ->
     texts = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
     for text in texts:
         if not isinstance(text, str):
-            raise TypeError(f"{function}: {name} must be a {what} or several, got {given(text)}")
+            raise TypeError(f"{function}: {name} must be one {what}, or several of them, got {given(text)}")
     return texts
 
 

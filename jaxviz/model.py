@@ -1,6 +1,8 @@
 """`Model`: a pure function and its parameters, with its layers' values to read, to replace and to start from."""
 
+import contextlib
 import functools
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +14,9 @@ from flax import nnx
 
 from jaxviz import adapters, views
 from jaxviz.adapters import Adapter
+from jaxviz.checks import check_choice, check_strings
 from jaxviz.compilation import jit
+from jaxviz.inputs import SIDES, calling, check_inputs, check_keywords, check_layer, check_values
 from jaxviz.layers import Layer, layer_records
 from jaxviz.program import OUTPUT
 
@@ -59,10 +63,15 @@ class Model:
                 `use_running_average` that is not given is set for evaluation. With `mutable`, the outputs are the module's own.
 
         Raises:
-            TypeError: if module is not a Linen module or variables not a dict.
+            TypeError: if module is not a Linen module, variables not a dict, or the module's call does not take a keyword, or
+                needs one more.
             ValueError: if variables has no collection `params`.
         """
-        return Model(*adapters.linen(module, variables, keywords))
+        parts = adapters.linen(module, variables, keywords)
+        method = keywords.get("method") or "__call__"
+        call = getattr(type(module), method) if isinstance(method, str) else method
+        check_keywords("Model.from_linen", call, {**adapters.evaluation_keywords(call), **keywords})
+        return Model(*parts)
 
     @staticmethod
     def from_nnx(module: nnx.Module, **keywords: Any) -> "Model":
@@ -73,9 +82,15 @@ class Model:
             **keywords: what the module is to be called with beside its inputs.
 
         Raises:
-            TypeError: if module is not an NNX module.
+            TypeError: if module is not an NNX module, or its call does not take a keyword, or needs one more.
         """
-        return Model(*adapters.nnx_module(module, keywords))
+        parts = adapters.nnx_module(module, keywords)
+        if not callable(module):
+            raise TypeError(
+                f"Model.from_nnx: {type(module).__name__} has no __call__; a function is for Model.from_function"
+            )
+        check_keywords("Model.from_nnx", type(module).__call__, keywords)
+        return Model(*parts)
 
     @staticmethod
     def from_function(apply: Callable[[Any, Any], Any], params: Any) -> "Model":
@@ -87,18 +102,29 @@ class Model:
             params: a pytree of arrays.
 
         Raises:
-            TypeError: if apply is not a function.
+            TypeError: if apply is not a function of two arguments.
         """
-        return Model(adapters.function(apply), params, {})
+        adapter = adapters.function(apply)
+        with contextlib.suppress(ValueError):  # some functions have no signature
+            try:
+                inspect.signature(apply).bind(params, None)
+            except TypeError as error:
+                raise TypeError(f"Model.from_function: apply must be apply(params, inputs): {error}") from None
+        return Model(adapter, params, {})
 
     def __call__(self, inputs: Any) -> Any:
         """The outputs, equal to those of the plain model under `jax.jit`.
 
         Args:
             inputs: an array whose axis 0 is the batch, or a tuple of arrays for several inputs.
+
+        Raises:
+            TypeError: if inputs are not arrays, or the module's call takes other ones.
         """
+        check_inputs("Model", inputs)
         call = _call_optimized if isinstance(self.apply, views.Optimized) else _call
-        return call(self, _checked(inputs))
+        with calling("Model"):
+            return call(self, inputs)
 
     def optimized(self) -> "Model":
         """The same model, faster on CPU: equal up to rounding, where a plain call is equal to the last bit.
@@ -120,8 +146,13 @@ class Model:
 
         Returns:
             One record per call of each layer: path, kind, shape, dtype, number of parameters, FLOPs.
+
+        Raises:
+            TypeError: as a call does.
         """
-        return layer_records(self.apply.parameters(self.params), views.program(self, inputs))
+        check_inputs("layers", inputs)
+        with calling("layers"):
+            return layer_records(self.apply.parameters(self.params), views.program(self, inputs))
 
     def capture(self, inputs: Any, layers: str | Iterable[str] | None = None, *, side: str = OUTPUT) -> dict[str, Any]:
         """The activations of layers.
@@ -139,10 +170,15 @@ class Model:
             branch of a conditional that is not taken, it is NaN (integers: 0).
 
         Raises:
-            ValueError: if a layer is not found, or is asked for by its path but runs inside a while loop, which keeps no values.
+            TypeError: as a call does; if layers are not strings.
+            ValueError: if a layer is not found, or is asked for by its path but runs inside a while loop, which keeps no values;
+                if side is neither of the two.
         """
-        wanted = None if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
-        return dict(_capture(self, _checked(inputs), wanted, side))
+        check_inputs("capture", inputs)
+        wanted = None if layers is None else check_strings("capture", "layers", layers, "path or pattern")
+        check_choice("capture", "side", side, SIDES)
+        with calling("capture"):
+            return dict(_capture(self, inputs, wanted, side))
 
     def until(self, layer: str, *, side: str = OUTPUT) -> "Model":
         """The model whose output is the activation of a layer.
@@ -150,7 +186,12 @@ class Model:
         Args:
             layer: the path of one call of one layer.
             side: `"output"` or `"input"` of the layer.
+
+        Raises:
+            TypeError: if layer is not a string.
+            ValueError: if side is neither of the two; when called, if the layer is not found.
         """
+        check_layer("until", layer, side)
         return replace(self, apply=views.Until(self.apply, layer, side))
 
     def since(self, layer: str, inputs: Any, *, side: str = OUTPUT) -> tuple["Model", Any]:
@@ -167,9 +208,13 @@ class Model:
             The model whose input is that layer's activation, for this batch of inputs; and the activation.
 
         Raises:
-            ValueError: if the layer is not found.
+            TypeError: as a call does; if layer is not a string.
+            ValueError: if the layer is not found, or side is neither of the two.
         """
-        (values, activation), tail = views.since(self, layer, side, inputs)
+        check_layer("since", layer, side)
+        check_inputs("since", inputs)
+        with calling("since"):
+            (values, activation), tail = views.since(self, layer, side, inputs)
         return Model(tail, values, {}), activation
 
     def replace(self, values: Mapping[str, Any], *, side: str = OUTPUT) -> "Model":
@@ -183,8 +228,10 @@ class Model:
             side: `"output"` or `"input"` of the layers.
 
         Raises:
-            TypeError: if values is not a dict; when called, if a value has another dtype than its layer.
-            ValueError: when called, if a layer is not found, or a value has another shape or structure than its layer.
+            TypeError: if values is not a dict of paths and arrays, numbers or functions; when called, if a value has another
+                dtype than its layer.
+            ValueError: if side is neither of the two; when called, if a layer is not found, or a value has another shape or
+                structure than its layer.
         """
         return self._edited(values, side, views.REPLACE)
 
@@ -193,7 +240,9 @@ class Model:
         return self._edited(values, side, views.ADD)
 
     def _edited(self, values: Mapping[str, Any], side: str, how: str) -> "Model":
+        check_choice(how, "side", side, SIDES)
         adapter, arrays = views.edited(self.apply, values, side, how)
+        check_values(how, values)
         return Model(adapter, (self.params, arrays), self.keywords)
 
 
@@ -204,17 +253,6 @@ def check_model(function: str, model: Any) -> None:
             f"{function}: model must be a jaxviz.Model, got {type(model).__name__}; make one with "
             "Model.from_linen(module, variables), Model.from_nnx(module) or Model.from_function(apply, params)"
         )
-
-
-def _checked(inputs: Any) -> Any:
-    """The inputs, if all that is in them are arrays."""
-    for leaf in jax.tree.leaves(inputs):
-        if not hasattr(leaf, "shape"):
-            raise TypeError(
-                f"Model: inputs must be an array, or a tuple of arrays for several inputs; got {type(inputs).__name__} with a "
-                f"{type(leaf).__name__} in it"
-            )
-    return inputs
 
 
 def _apply(model: Model, inputs: Any) -> Any:

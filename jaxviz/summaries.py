@@ -1,20 +1,18 @@
 """The table of a model's layers, as Keras and torchinfo users know it."""
 
 import html
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from jaxviz import views
+from jaxviz.inputs import calling, check_inputs
 from jaxviz.layers import Layer, layer_records, size
 from jaxviz.model import Model, check_model
+from jaxviz.tables import as_html, as_text
 
 _COLUMNS = ("Layer", "Kind", "Output shape", "Parameters", "FLOPs", "Memory")
+_TEXTS = 3  # columns that are aligned left
 
 
 @dataclass(frozen=True)
@@ -40,33 +38,17 @@ class Summary:
     activation_bytes: int
 
     def __str__(self) -> str:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for name in _COLUMNS:
-            table.add_column(name, justify="left" if name in _COLUMNS[:3] else "right", no_wrap=True)
-        for prefix, layer in _tree(self.layers):
-            table.add_row(prefix + _name(layer), *_cells(layer))
-        text = io.StringIO()
-        console = Console(file=text, width=10_000, color_system=None, highlight=False, markup=False)
-        console.print(table)
-        lines = [line.rstrip() for line in text.getvalue().splitlines()]
+        lines = as_text(_COLUMNS, self._rows(), left=_TEXTS)
         return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in self._totals())])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        align = ["left", "left", "left", "right", "right", "right"]
-
-        def row(tag: str, cells: list[str]) -> str:
-            styled = (
-                f'<{tag} style="text-align:{side};padding:2px 12px;white-space:pre">{html.escape(cell)}</{tag}>'
-                for side, cell in zip(align, cells, strict=True)
-            )
-            return f"<tr>{''.join(styled)}</tr>"
-
-        head = row("th", list(_COLUMNS))
-        body = "".join(row("td", [prefix + _name(layer), *_cells(layer)]) for prefix, layer in _tree(self.layers))
         totals = "<br>".join(f"{html.escape(name)}: <b>{html.escape(value)}</b>" for name, value in self._totals())
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table><p>{totals}</p>"
+        return f"{as_html(_COLUMNS, self._rows(), left=_TEXTS)}<p>{totals}</p>"
+
+    def _rows(self) -> list[list[str]]:
+        return [[prefix + _name(layer), *_cells(layer)] for prefix, layer in _tree(self.layers)]
 
     def _totals(self) -> list[tuple[str, str]]:
         return [
@@ -93,7 +75,7 @@ def summary(model: Model, inputs: Any) -> Summary:
         A `Summary`, which prints as a table and shows itself as one in a notebook.
 
     Raises:
-        TypeError: if model is not a `Model`.
+        TypeError: if model is not a `Model`, or inputs are not arrays.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, jaxviz as jv
@@ -113,7 +95,9 @@ def summary(model: Model, inputs: Any) -> Summary:
         Memory of activations: 576 B
     """
     check_model("summary", model)
-    program = views.program(model, inputs)
+    check_inputs("summary", inputs)
+    with calling("summary"):
+        program = views.program(model, inputs)
     parameters = model.apply.parameters(model.params)
     layers = layer_records(parameters, program)
     count, _ = size(parameters)

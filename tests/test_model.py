@@ -725,7 +725,7 @@ def test_errors_name_the_nearest_layers():
         model.since("nope", x)
     with pytest.raises(ValueError, match=r"until: layer '\*\*/Dense_0' fits 2 layers, give one of them: layers_0/D"):
         model.until("**/Dense_0")(x)
-    with pytest.raises(ValueError, match="side must be 'input' or 'output', got 'in'"):
+    with pytest.raises(ValueError, match="side must be one of 'output', 'input', got 'in'"):
         model.capture(x, side="in")
     with pytest.raises(TypeError, match="until: layer must be a path string, got int"):
         model.until(3)(x)

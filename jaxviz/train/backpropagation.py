@@ -2,7 +2,7 @@
 
 import functools
 import html
-import io
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from jaxviz.model import Model
+from jaxviz.checks import check_count
+from jaxviz.model import Model, check_model
+from jaxviz.tables import as_html, as_text
+from jaxviz.train.examples import check_arrays, length
 from jaxviz.train.losses import Loss, resolve_loss
 
 Rows = list[list[str]]
@@ -69,28 +69,14 @@ class Backpropagation:
         yield "Gradient descent: the parameters", columns, rows
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        console = Console(file=text, width=10_000, color_system=None, highlight=False, markup=False)
-        for title, columns, rows in self.tables():
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-            for index, name in enumerate(columns):
-                table.add_column(name, justify="right" if index else "left", no_wrap=True)
-            for row in rows:
-                table.add_row(*row)
-            console.print(title)
-            console.print(table)
-            console.print()
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        parts = [[title, *as_text(columns, rows), ""] for title, columns, rows in self.tables()]
+        return "\n".join(itertools.chain(*parts))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        def cells(tag: str, row: list[str]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
         return "".join(
-            f"<h4>{html.escape(title)}</h4><table>{cells('th', columns)}{''.join(cells('td', row) for row in rows)}</table>"
-            for title, columns, rows in self.tables()
+            f"<h4>{html.escape(title)}</h4>{as_html(columns, rows)}" for title, columns, rows in self.tables()
         )
 
     def markdown(self) -> str:
@@ -125,7 +111,8 @@ def backpropagation(
         most: how many numbers there may be at the most, for this is to be read.
 
     Raises:
-        ValueError: if there are more than `most` numbers in the parameters and activations.
+        TypeError: a model, inputs, targets, loss or optimizer of another kind; called inside `jax.jit`.
+        ValueError: if there are more than `most` numbers in the parameters and activations; arrays of different lengths.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, jaxviz as jv
@@ -143,6 +130,18 @@ def backpropagation(
     References:
         D. E. Rumelhart, G. E. Hinton, R. J. Williams. Learning representations by back-propagating errors. Nature 323, 1986.
     """
+    check_model("backpropagation", model)
+    examples = check_arrays("backpropagation", "inputs", inputs)
+    if check_arrays("backpropagation", "targets", targets) != examples:
+        raise ValueError(
+            f"backpropagation: inputs and targets must have one number of examples, got {examples} and {length(targets)}"
+        )
+    check_count("backpropagation", "most", most)
+    if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"backpropagation: optimizer must be an optax optimizer, or None, got {type(optimizer).__name__}"
+        )
+    resolved = resolve_loss(loss, function="backpropagation")
     layers = tuple(layer.path for layer in model.layers(inputs))
     numbers = sum(layer.nbytes // 4 for layer in model.layers(inputs)) + sum(
         map(jnp.size, jax.tree.leaves(model.params))
@@ -153,7 +152,7 @@ def backpropagation(
             "take fewer examples or a smaller network"
         )
     value, activations, gradients, parameter_gradients, updates = _step(
-        model, inputs, targets, layers, resolve_loss(loss), optimizer
+        model, inputs, targets, layers, resolved, optimizer
     )
     order = [path for path in layers if hasattr(activations[path], "shape")]
     host = functools.partial(jax.tree.map, np.asarray)

@@ -1,5 +1,6 @@
 """Checkpoints by orbax: written beside the training, whole or not at all."""
 
+import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -8,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxviz.checks import check_count, check_path, given
 from jaxviz.train.history import host
 
 
@@ -21,6 +23,10 @@ class Checkpoints:
         directory: made if it does not exist.
         max_to_keep: older checkpoints are deleted; None keeps all.
 
+    Raises:
+        TypeError, ValueError: directory is no path, or max_to_keep no count.
+        OSError: the directory is a file, or cannot be made.
+
     Example:
         >>> import tempfile, jax.numpy as jnp
         >>> with Checkpoints(tempfile.mkdtemp()) as checkpoints:
@@ -31,13 +37,11 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, max_to_keep: int | None = 2) -> None:
+        if max_to_keep is not None:
+            check_count("Checkpoints", "max_to_keep", max_to_keep)
+        self.directory = check_folder("Checkpoints", "directory", directory)
         import orbax.checkpoint as ocp  # slow to import
 
-        if not isinstance(directory, str | os.PathLike):
-            raise TypeError(f"Checkpoints: directory must be a path, got {type(directory).__name__}")
-        if max_to_keep is not None and max_to_keep < 1:
-            raise ValueError(f"Checkpoints: max_to_keep must be at least 1, got {max_to_keep}")
-        self.directory = Path(directory).absolute()
         self._ocp = ocp
         options = ocp.CheckpointManagerOptions(max_to_keep=max_to_keep, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
@@ -54,7 +58,21 @@ class Checkpoints:
             step: the number of the checkpoint; one that exists is kept.
             tree: the pytree; it is copied to the host first, so that the next step may write over it.
             record: anything that JSON can hold.
+
+        Raises:
+            TypeError, ValueError: step is no count, tree has no values or something that is no array, or JSON cannot hold record.
         """
+        step = check_count("Checkpoints.save", "step", step, at_least=0)
+        for path, leaf in _names(tree):
+            if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+                name = "/".join(path) or "tree"
+                raise TypeError(f"Checkpoints.save: {name} must be an array, got {given(leaf)}")
+        if not any(leaf.size for _, leaf in _names(tree)):
+            raise ValueError(f"Checkpoints.save: tree has no values, got {given(tree)}")
+        try:
+            json.dumps(record)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"Checkpoints.save: record must be something that JSON can hold: {error}") from None
         args = self._ocp.args
         if step not in self._manager.all_steps():
             content = args.Composite(
@@ -74,7 +92,7 @@ class Checkpoints:
 
         Raises:
             FileNotFoundError: there is none.
-            ValueError: it does not fit `like`; the error names every difference.
+            ValueError: it does not fit `like`, and the error names every difference; or its files are damaged.
         """
         self._manager.wait_until_finished()
         step = self.latest_step if step is None else step
@@ -84,9 +102,16 @@ class Checkpoints:
                 f"Checkpoints.restore: no checkpoint {'' if step is None else step} in {self.directory}; there are: {steps}"
             )
         args = self._ocp.args
-        content = self._manager.restore(
-            step, args=args.Composite(tree=args.StandardRestore(), record=args.JsonRestore())
-        )
+        try:
+            content = self._manager.restore(
+                step, args=args.Composite(tree=args.StandardRestore(), record=args.JsonRestore())
+            )
+        except Exception as error:  # of many kinds, by what is damaged
+            others = [str(other) for other in self._manager.all_steps() if other != step]
+            raise ValueError(
+                f"Checkpoints.restore: the checkpoint {self.directory / str(step)} cannot be read, its files are damaged or "
+                f"missing; delete that folder to {f'go on from step {others[-1]}' if others else 'begin anew'}. Orbax: {error}"
+            ) from error
         tree = content["tree"]
         return tree if like is None else _fitted(tree, like, self.directory / str(step)), content["record"]["record"]
 
@@ -101,6 +126,17 @@ class Checkpoints:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_folder(function: str, name: str, value: Any) -> Path:
+    """The value as an absolute path of a folder, which is made; raises unless it can be one."""
+    folder = check_path(function, name, value).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise OSError(error.errno, f"{function}: {name} {folder} cannot be made a folder: {reason}") from None
+    return folder
 
 
 def _names(tree: Any) -> list[tuple[tuple[str, ...], Any]]:

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxviz.checks import given
+
 
 class Placement:
     """Puts arrays on one device, JAX's default, or on several.
@@ -16,8 +18,15 @@ class Placement:
     """
 
     def __init__(self, devices: Sequence[jax.Device] | None) -> None:
-        if devices is not None and not len(devices):
-            raise ValueError("fit: devices must have at least one device, got none")
+        if devices is not None:
+            if not isinstance(devices, Sequence | np.ndarray) or not all(
+                isinstance(one, jax.Device) for one in devices
+            ):
+                raise TypeError(
+                    f"fit: devices must be a list of devices, such as jax.devices()[:2], or None, got {given(devices)}"
+                )
+            if not len(devices):
+                raise ValueError("fit: devices must have at least one device, got none")
         self.mesh = None if devices is None else Mesh(np.asarray(devices), ("batch",))
 
     def replicated(self, tree: Any) -> Any:

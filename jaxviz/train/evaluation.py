@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxviz.checks import applying
 from jaxviz.model import Model
 from jaxviz.static import Static
 from jaxviz.train import losses, metrics
+from jaxviz.train.examples import check_arrays, check_batch, check_batch_size, check_batches, check_pair, length
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics
-from jaxviz.train.source import check_arrays, check_batch_size, length
 from jaxviz.train.state import State
 
 _MOST = 512  # examples at once, where batch_size is not given
@@ -39,6 +40,11 @@ def evaluate(
     Returns:
         "loss" and each metric's name -> value.
 
+    Raises:
+        TypeError: state, data, loss or a metric of another kind; called inside `jax.jit`, for it is a loop on the host.
+        ValueError: neither loss nor metrics, data without examples or of different lengths, an unknown loss or metric, shapes
+            that the loss or a metric cannot compare, or inputs that the network cannot be applied to.
+
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
         >>> model = jv.Model.from_function(lambda params, x: x * params, jnp.ones(3))
@@ -49,7 +55,7 @@ def evaluate(
     if not named:
         raise ValueError("evaluate: give a loss, or metrics")
     model = _model("evaluate", state)
-    return means(model, _batches("evaluate", data, batch_size), named)
+    return means("evaluate", "data", model, _batches("evaluate", data, batch_size), named)
 
 
 def resolve(function: str, loss: str | Loss | None, names: Metrics) -> tuple[tuple[str, Static], ...]:
@@ -58,16 +64,28 @@ def resolve(function: str, loss: str | Loss | None, names: Metrics) -> tuple[tup
     return (*first, *metrics.static(metrics.resolve_metrics(names, function=function)))
 
 
-def means(model: Model, batches: Iterator[Any], named: tuple[tuple[str, Static], ...]) -> dict[str, float]:
-    """The means over all examples of batches."""
-    sums = [(length(batch), _means(model, batch, named)) for batch in batches]
+def means(
+    function: str, argument: str, model: Model, batches: Iterator[Any], named: tuple[tuple[str, Static], ...]
+) -> dict[str, float]:
+    """The means over all examples of batches; function and argument are named in errors."""
+    sums = []
+    for batch in batches:
+        with applying(function, argument, model, batch[0]):
+            sums.append((length(batch), _means(model, batch, named)))
     if not sums:
-        raise ValueError("evaluate: data has no batches")
+        raise ValueError(f"{function}: {argument} has no batches")
     counts = np.array([count for count, _ in sums], float)
     values = np.stack([np.asarray(value, float) for _, value in sums])
     return dict(
         zip((name for name, _ in named), (counts @ values / counts.sum()).astype(np.float32).tolist(), strict=True)
     )
+
+
+def check(function: str, argument: str, model: Model, data: Any, named: tuple[tuple[str, Static], ...]) -> None:
+    """Raises unless the network can be applied to data, and the loss and metrics to what it returns; nothing is computed."""
+    first = next(slices(function, data, None))
+    with applying(function, argument, model, first[0]):
+        _means.eval_shape(model, first, named)
 
 
 def predict(state: State | Model, inputs: Any, *, batch_size: int | None = None) -> Any:
@@ -81,6 +99,10 @@ def predict(state: State | Model, inputs: Any, *, batch_size: int | None = None)
     Returns:
         The outputs of all examples, NumPy arrays on the host.
 
+    Raises:
+        TypeError: state or inputs of another kind; called inside `jax.jit`, where the model itself is to be called.
+        ValueError: inputs without examples or of different lengths, or that the network cannot be applied to.
+
     Example:
         >>> import jax.numpy as jnp, jaxviz as jv
         >>> model = jv.Model.from_function(lambda params, x: x @ params, jnp.ones((3, 2)))
@@ -88,10 +110,11 @@ def predict(state: State | Model, inputs: Any, *, batch_size: int | None = None)
         (1000, 2)
     """
     model = _model("predict", state)
-    check_arrays("predict", "inputs", (inputs, inputs))
+    check_arrays("predict", "inputs", inputs)
     outputs, waiting = [], None
     for batch in slices("predict", inputs, batch_size):
-        coming = _predict(model, batch)
+        with applying("predict", "inputs", model, batch):
+            coming = _predict(model, batch)
         if waiting is not None:  # one batch later, so that the device goes on meanwhile
             outputs.append(jax.tree.map(np.asarray, waiting))
         waiting = coming
@@ -112,9 +135,12 @@ def slices(function: str, data: Any, batch_size: int | None) -> Iterator[Any]:
 
 def _batches(function: str, data: Any, batch_size: int | None) -> Iterator[Any]:
     if isinstance(data, tuple):
-        check_arrays(function, "data", data)
+        check_pair(function, "data", data)
         return slices(function, data, batch_size)
-    return iter(data() if callable(data) else data)
+    check_batches(function, "data", data)
+    batches = data() if callable(data) else data
+    check_batches(function, "what data returns" if callable(data) else "data", batches)
+    return (check_batch(function, "data's batch", batch) for batch in batches)
 
 
 def _model(function: str, state: State | Model) -> Model:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.program import paths
+from jaxviz.train.examples import told_labels
 from jaxviz.train.state import State
 from jaxviz.train.step import Recipe, step_key
 
@@ -71,7 +72,9 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
 
     (_, (values, outputs)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
     if bad := _first(values):
-        return "loss", f"{_told('the loss', bad[1])}, while the network's outputs are finite{_labels(outputs, targets)}"
+        labels = told_labels(outputs, targets)
+        hint = f"; {labels}" if labels else ""
+        return "loss", f"{_told('the loss', bad[1])}, while the network's outputs are finite{hint}"
     # Backpropagation comes from the end: the first to be hit is the layer that is executed last.
     model = state.network.training_model(state.params, state.model_state, key)
     order = {layer.path: number for number, layer in enumerate(model.layers(inputs))}
@@ -98,15 +101,3 @@ def _told(name: str, leaf: Any) -> str:
     nan, inf = int(jnp.isnan(leaf).sum()), int(jnp.isinf(leaf).sum())
     counts = " and ".join(f"{count} {kind}" for count, kind in ((nan, "NaN"), (inf, "inf")) if count)
     return f"{name} has {counts} among its {jnp.size(leaf)} values"
-
-
-def _labels(outputs: Any, targets: Any) -> str:
-    if (
-        isinstance(outputs, jax.Array)
-        and jnp.issubdtype(targets.dtype, jnp.integer)
-        and targets.shape == outputs.shape[:-1]
-    ):
-        low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= outputs.shape[-1]:
-            return f"; the labels reach from {low} to {high}, the {outputs.shape[-1]} classes from 0 to {outputs.shape[-1] - 1}"
-    return ""

@@ -24,19 +24,19 @@ class History:
     Attributes:
         steps: name -> value of each step, float32 `(steps,)`: "loss" and metrics of the step's batch before its update,
             "gradient_norm", and "learning_rate" where the optimizer tells it.
-        step: the number of each step, int `(steps,)`: how many updates were done before it.
+        step_numbers: the number of each step, int `(steps,)`: how many updates were done before it.
         epochs: name -> value of each epoch `(epochs,)`: "loss" and metrics, the mean over the epoch's examples, each as seen
             during training; with "val_" before the name, on the validation data at the epoch's end.
-        epoch_step: how many updates were done at each epoch's end, int `(epochs,)`.
+        epoch_ends: how many updates were done at each epoch's end, int `(epochs,)`.
         seconds: wall time of each epoch `(epochs,)`.
         best_epoch: with early stopping, the number of the best epoch, counted from 0; else None.
         stopped: whether early stopping ended the run.
     """
 
     steps: dict[str, np.ndarray]
-    step: np.ndarray
+    step_numbers: np.ndarray
     epochs: dict[str, np.ndarray]
-    epoch_step: np.ndarray
+    epoch_ends: np.ndarray
     seconds: np.ndarray
     best_epoch: int | None = None
     stopped: bool = False
@@ -68,7 +68,7 @@ class Recorder:
         self._first = 0
         self._blocks: list[np.ndarray] = []
         self.epochs: list[dict[str, float]] = []
-        self._epoch_step: list[int] = []
+        self._epoch_ends: list[int] = []
         self._seconds: list[float] = []
         self._sums: list[float] = []
         self._examples, self._begin, self._logged = 0, time.perf_counter(), -1
@@ -121,7 +121,7 @@ class Recorder:
         values = {**self._means(), **{f"val_{name}": value for name, value in validation.items()}}
         seconds = now - self._begin
         self.epochs.append(values)
-        self._epoch_step.append(row.step + 1)
+        self._epoch_ends.append(row.step + 1)
         self._seconds.append(seconds)
         self._sums, self._examples, self._begin = [0.0] * len(self._sums), 0, now
         if self._writer is not None and (row.step // self._log_every > self._logged // self._log_every or validation):
@@ -141,7 +141,7 @@ class Recorder:
             {name: steps[:, column] for column, name in enumerate(self.names)},
             np.arange(self._first, self._first + len(steps)),
             {name: np.array([values.get(name, math.nan) for values in self.epochs]) for name in names},
-            np.array(self._epoch_step, int),
+            np.array(self._epoch_ends, int),
             np.array(self._seconds),
             **found,
         )
@@ -154,7 +154,7 @@ class Recorder:
             "names": list(self.names),
             "first": self._first,
             "epochs": self.epochs,
-            "epoch_step": self._epoch_step,
+            "epoch_ends": self._epoch_ends,
             "seconds": self._seconds,
             "sums": self._sums,
             "examples": self._examples,
@@ -166,9 +166,9 @@ class Recorder:
     def load(self, record: Mapping[str, Any], steps: np.ndarray) -> None:
         """Goes on from what `save` returned."""
         self.names, self._first, self._blocks = tuple(record["names"]), record["first"], [np.asarray(steps)]
-        self.epochs, self._epoch_step, self._seconds = (
+        self.epochs, self._epoch_ends, self._seconds = (
             list(record["epochs"]),
-            list(record["epoch_step"]),
+            list(record["epoch_ends"]),
             list(record["seconds"]),
         )
         self._sums, self._examples = list(record["sums"]), record["examples"]

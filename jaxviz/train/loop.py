@@ -1,34 +1,33 @@
 """`fit`: the training loop."""
 
-import itertools
 import math
 import os
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from rich.console import Console
 
+from jaxviz.checks import check_count, check_flag, check_key, check_path, is_traced
 from jaxviz.train import evaluation
-from jaxviz.train.checkpoint import Checkpoints
+from jaxviz.train.checkpoint import Checkpoints, check_folder
 from jaxviz.train.devices import Placement
+from jaxviz.train.examples import check_batch_size, check_batches, check_pair
 from jaxviz.train.faults import NonFiniteError, find_fault
 from jaxviz.train.history import Fault, History, Recorder
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics
 from jaxviz.train.progress import Progress
-from jaxviz.train.source import Arrays, Row, Source, Stream, check_arrays, check_batch_size, rows
-from jaxviz.train.state import State, check_key, copied
-from jaxviz.train.step import Augmentation, Recipe, StepReport, gathered, make_recipe, many, one
-from jaxviz.train.stopping import EarlyStopping, Patience
+from jaxviz.train.run import Run
+from jaxviz.train.source import Arrays, Source, Stream
+from jaxviz.train.state import State, copied
+from jaxviz.train.step import Augmentation, make_recipe
+from jaxviz.train.stopping import EarlyStopping
 from jaxviz.watch import Hook, Watcher
+from jaxviz.watch.measurement import check_hooks
 
-_CHECKPOINT_SECONDS = 5.0
 # Reports on their way: the host reads far behind the device, so that it never waits for a busy one; batches that were sent
 # are held until their report is read, so there are fewer of these.
 _LAG, _LAG_SENT = 32, 8
@@ -124,10 +123,18 @@ def fit(
         >>> history.epochs["accuracy"].shape, bool(history.epochs["accuracy"][-1] > 0.9)
         ((20,), True)
     """
-    if isinstance(hooks, Hook):
-        raise TypeError("fit: hooks must be several hooks, got one Hook; write [hook]")
-    _check(state, epochs, log_every, checkpoint_every, steps_per_dispatch, early_stopping, writer, logdir)
-    hooks = tuple(hooks)
+    _check_kinds(state, early_stopping, writer, logdir, console)
+    for name, count in (("epochs", epochs), ("log_every", log_every), ("checkpoint_every", checkpoint_every)):
+        if count is not None or name != "checkpoint_every":
+            check_count("fit", name, count)
+    if isinstance(steps_per_dispatch, str) and steps_per_dispatch != "auto":
+        raise TypeError(f"fit: steps_per_dispatch must be an int or 'auto', got {steps_per_dispatch!r}")
+    if steps_per_dispatch != "auto":
+        check_count("fit", "steps_per_dispatch", steps_per_dispatch)
+    flags = {"shuffle": shuffle, "drop_remainder": drop_remainder, "resume": resume, "progress": progress}
+    for name, flag in flags.items():
+        check_flag("fit", name, flag)
+    hooks = check_hooks("fit", hooks)
     if hooks and writer is None and logdir is None:
         raise ValueError("fit: hooks need a writer or a logdir to write to")
     recipe = make_recipe("fit", loss, metrics, augment, hooks, check_finite)
@@ -138,12 +145,15 @@ def fit(
     place = Placement(devices)
     source = _source(train_data, batch_size, state.key, shuffle, drop_remainder, place)
     if validation_data is not None:
-        check_arrays("fit", "validation_data", validation_data)
+        check_pair("fit", "validation_data", validation_data)
+        evaluation.check("fit", "validation_data", state.model, validation_data, measured)
     if early_stopping is not None:
         names = [name for name, _ in measured]
         early_stopping.check(dict.fromkeys(names + [f"val_{name}" for name in names if validation_data is not None]))
     with ExitStack() as stack:
-        checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
+        checkpoints = None
+        if checkpoint_dir is not None:
+            checkpoints = stack.enter_context(Checkpoints(check_folder("fit", "checkpoint_dir", checkpoint_dir)))
         state = copied(state)
         run = Run(state, source, recipe, epochs, place)
         saved = None
@@ -185,194 +195,21 @@ def fit(
     return run.state, run.history()
 
 
-class Run:
-    """What changes while a network is trained."""
-
-    def __init__(self, state: State, source: Source, recipe: Recipe, epochs: int, place: Placement) -> None:
-        self.state: State = place.replicated(state)
-        self.source, self.recipe, self.epochs, self.place = source, recipe, epochs, place
-        self.epoch = self.batch = 0  # where in the data the next step is
-        self.patience, self.best, self.stopped = Patience(), None, False
-        self.recorder: Recorder
-        self._saved_at = time.perf_counter()
-        self.watcher: Watcher | None = None
-
-    def train(
-        self,
-        watcher: Watcher | None,
-        most: int,
-        validation_data: Any,
-        measured: Any,
-        early_stopping: EarlyStopping | None,
-        checkpoints: Checkpoints | None,
-        checkpoint_every: int | None,
-    ) -> None:
-        """Does the steps that are left."""
-        self.watcher = watcher
-        held = validation_data is not None or early_stopping is not None
-        validated = validation_data and jax.tree.map(np.asarray, validation_data)
-
-        def ends(row: Row) -> bool:
-            """Whether the host has something to do before the step after this one."""
-            due = watcher is not None and watcher.due(row.step + 1)
-            return (row.last and held) or due or bool(checkpoint_every and (row.step + 1) % checkpoint_every == 0)
-
-        first = int(self.state.step)
-        todo = rows(
-            self.source, step=first, epoch=self.epoch, batch=self.batch, epochs=0 if self.stopped else self.epochs
-        )
-        for chunk in _chunks(todo, most, ends):
-            last = chunk[-1]
-            if watcher is not None and watcher.due(chunk[0].step):
-                watcher.probe(chunk[0].step, self.state.model)
-            self.state, report = self._dispatch(chunk, most)
-            self.epoch, self.batch = (last.epoch + 1, 0) if last.last else (last.epoch, last.batch + 1)
-            self.recorder.add(chunk, report)
-            if watcher is not None and most > 1 and self.source.resident:
-                watcher.record_many(chunk[0].step, report.measured, len(chunk))
-            elif watcher is not None:
-                watcher.record(last.step, report.measured)
-            if last.last and held:
-                self.recorder.drain()
-                self._end_epoch(last, validated, measured, early_stopping)
-            if checkpoints is not None and self._due(last, checkpoint_every):
-                self.save(checkpoints)
-            if self.stopped:
-                break
-        self.recorder.drain()
-        if checkpoints is not None:
-            self.save(checkpoints)
-
-    def _dispatch(self, chunk: Sequence[Row], most: int) -> tuple[State, StepReport]:
-        if not self.source.resident:
-            return one(self.state, chunk[0].payload, self.recipe)
-        data = self.source.data  # type: ignore[union-attr]
-        if most == 1:
-            if self.source.whole:
-                return one(self.state, data, self.recipe)
-            return gathered(self.state, data, self.place.split(chunk[0].payload), self.recipe)
-        indices = None
-        if not self.source.whole:
-            indices = np.zeros((most, chunk[0].size), np.int32)
-            indices[: len(chunk)] = [row.payload for row in chunk]
-            indices = self.place.split(indices, axis=1)
-        return many(self.state, data, indices, np.int32(len(chunk)), self.recipe, most)
-
-    def _end_epoch(self, row: Row, validation_data: Any, measured: Any, early_stopping: EarlyStopping | None) -> None:
-        values = {}
-        if validation_data is not None:
-            values = evaluation.means(self.state.model, evaluation.slices("fit", validation_data, None), measured)
-        self.recorder.finish_epoch(row, values)
-        if early_stopping is None:
-            return
-        value = self.recorder.epochs[-1][early_stopping.monitor]
-        self.patience = self.patience.after(early_stopping, row.epoch, value)
-        if not self.patience.waited and early_stopping.restore_best:
-            self.best = copied(self.state)
-        self.stopped = self.patience.waited >= early_stopping.patience
-
-    def _due(self, row: Row, every: int | None) -> bool:
-        if every is not None:
-            return (row.step + 1) % every == 0
-        return time.perf_counter() - self._saved_at > _CHECKPOINT_SECONDS
-
-    def history(self) -> History:
-        """What was recorded so far."""
-        best = None if math.isnan(self.patience.best) else self.patience.epoch
-        return self.recorder.history(best_epoch=best, stopped=self.stopped)
-
-    def before(self, step: int) -> State:
-        """The state before a step that was not finite: it has stood still since, but for the number of the step."""
-        return replace(self.state, step=jnp.asarray(step, jnp.int32), finite=jnp.asarray(True))
-
-    def interrupted(self, interrupt: KeyboardInterrupt, checkpoints: Checkpoints | None) -> None:
-        """Saves what there is, and hangs it on the error."""
-        if any(leaf.is_deleted() for leaf in jax.tree.leaves(self.state)):
-            return  # within the few instructions in which the old state is gone and the new one not yet here
-        self.recorder.drain()
-        if checkpoints is not None:
-            self.save(checkpoints)
-        interrupt.state, interrupt.history = self.state, self.history()  # type: ignore[attr-defined]
-
-    # -- checkpoints ---------------------------------------------------------------------------------------------------
-
-    def save(self, checkpoints: Checkpoints) -> None:
-        """Saves the run, all reports read and all that was watched written: a resumed log has no hole."""
-        self.recorder.drain()
-        if self.watcher is not None:
-            self.watcher.drain()
-        recorded, steps = self.recorder.save()
-        record = {
-            "run": self._told(),
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "stopped": self.stopped,
-            "patience": [self.patience.best, self.patience.epoch, self.patience.waited],
-            "recorded": recorded,
-        }
-        tree = {"state": self.state, "steps": steps}
-        checkpoints.save(
-            int(self.state.step), tree if self.best is None else {**tree, "best": self.best}, record=record
-        )
-        self._saved_at = time.perf_counter()
-
-    def _told(self) -> dict[str, Any]:
-        """What must be the same when a run is resumed."""
-        return {
-            "metrics": [name for name, _ in self.recipe.metrics],
-            "batches per epoch": self.source.per_epoch,
-            "batch_size": getattr(self.source, "batch_size", None),
-        }
-
-    def restore(self, checkpoints: Checkpoints, early_stopping: EarlyStopping | None) -> tuple[Any, np.ndarray]:
-        """Goes on from the newest checkpoint; returns what had been recorded."""
-        tree, record = checkpoints.restore(None)
-        for name, now in self._told().items():
-            if record["run"][name] != now:
-                raise ValueError(
-                    f"fit: the checkpoint in {checkpoints.directory} is of a run with {name} {record['run'][name]!r}, "
-                    f"this one has {now!r}; give the same arguments and data, or another checkpoint_dir"
-                )
-        steps = tree.get("steps", np.zeros((0, len(record["recorded"]["names"])), np.float32))
-        like = {"state": self.state, "steps": steps} | ({"best": self.state} if "best" in tree else {})
-        tree, _ = checkpoints.restore(like)
-        self.state, self.best = tree["state"], tree.get("best")
-        self.epoch, self.batch = record["epoch"], record["batch"]
-        self.patience = Patience(*record["patience"])
-        self.stopped = record["stopped"] and early_stopping is not None
-        return record["recorded"], steps
-
-
-def _chunks(todo: Iterator[Row], most: int, ends: Any) -> Iterator[list[Row]]:
-    """Steps that can be done in one dispatch: at most so many, of batches of one size."""
-    for _, group in itertools.groupby(todo, key=lambda row: row.size):
-        chunk: list[Row] = []
-        for row in group:
-            chunk.append(row)
-            if len(chunk) == most or ends(row):
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-
-
 def _source(
     train_data: Any, batch_size: int | None, key: jax.Array, shuffle: bool, drop_remainder: bool, place: Placement
 ) -> Source:
+    check_batch_size("fit", batch_size)
     if isinstance(train_data, tuple):
+        check_pair("fit", "train_data", train_data)
         return Arrays(
             train_data, batch_size=batch_size, key=key, shuffle=shuffle, drop_remainder=drop_remainder, place=place
         )
-    check_batch_size("fit", batch_size)
-    if callable(train_data) or isinstance(train_data, Iterable):
-        return Stream(train_data, key=key, place=place)
-    raise TypeError(
-        f"fit: train_data must be (inputs, targets), an iterable of such batches, or a function, got {type(train_data).__name__}"
-    )
+    check_batches("fit", "train_data", train_data)
+    return Stream(train_data, key=key, place=place)
 
 
 def _steps_per_dispatch(wanted: int | str, state: State, source: Source, hooks: Sequence[Hook]) -> int:
-    if not source.resident:
+    if not isinstance(source, Arrays) or not source.resident:
         return 1
     if wanted != "auto":
         return int(wanted)
@@ -381,37 +218,19 @@ def _steps_per_dispatch(wanted: int | str, state: State, source: Source, hooks: 
         return 1
     # A multiplication and an addition, forward and twice backward, per parameter and example; powers of 2, so that runs of
     # other lengths are the same program.
-    work = 6 * sum(leaf.size for leaf in leaves) * source.batch_size  # type: ignore[union-attr]
+    work = 6 * sum(leaf.size for leaf in leaves) * source.batch_size
     most = min(1e9 / max(work, 1), 128 if hooks else 1024)  # with hooks, the measurements of all steps are kept
     return 2 ** max(int(math.log2(max(most, 1))), 0)
 
 
-def _check(
-    state: Any,
-    epochs: Any,
-    log_every: Any,
-    checkpoint_every: Any,
-    steps_per_dispatch: Any,
-    early_stopping: Any,
-    writer: Any,
-    logdir: Any,
-) -> None:
+def _check_kinds(state: Any, early_stopping: Any, writer: Any, logdir: Any, console: Any) -> None:
     if not isinstance(state, State):
         raise TypeError(f"fit: state must be a train.State, as create_state returns it, got {type(state).__name__}")
-    counts = {
-        "epochs": epochs,
-        "log_every": log_every,
-        "checkpoint_every": checkpoint_every,
-        "steps_per_dispatch": steps_per_dispatch,
-    }
-    for name, count in counts.items():
-        if (count is None and name == "checkpoint_every") or (name == "steps_per_dispatch" and count == "auto"):
-            continue
-        if isinstance(count, bool) or not isinstance(count, int):
-            also = " or 'auto'" if name == "steps_per_dispatch" else ""
-            raise TypeError(f"fit: {name} must be an int{also}, got {count!r}")
-        if count < 1:
-            raise ValueError(f"fit: {name} must be at least 1, got {count}")
+    if any(map(is_traced, jax.tree.leaves(state))):
+        raise TypeError(
+            "fit: state is traced; fit is a loop on the host, so call it outside of jax.jit "
+            "(train.make_step and a Model itself may be called inside)"
+        )
     if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
         raise TypeError(f"fit: early_stopping must be a train.EarlyStopping, got {type(early_stopping).__name__}")
     if writer is not None and logdir is not None:
@@ -420,3 +239,7 @@ def _check(
         raise TypeError(
             f"fit: writer must be a jaxviz.tensorboard.Writer, got {type(writer).__name__}; a folder is logdir"
         )
+    if logdir is not None:
+        check_path("fit", "logdir", logdir)
+    if console is not None and not isinstance(console, Console):
+        raise TypeError(f"fit: console must be a rich.console.Console, got {type(console).__name__}")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxviz.checks import given
 from jaxviz.static import Static
 
 Loss = Callable[[Any, Any], jax.Array]
@@ -102,7 +103,7 @@ def named(function: str, argument: str, name: Any, known: dict[str, Any]) -> Any
     """Returns what a name stands for, or raises an error with the names that there are and the nearest."""
     if not isinstance(name, str):
         raise TypeError(
-            f"{function}: {argument} must be a name or a callable, got {type(name).__name__}; names: {', '.join(known)}"
+            f"{function}: {argument} must be a name or a callable, got {given(name)}; names: {', '.join(known)}"
         )
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxviz.checks import check_count, given
 from jaxviz.static import Static
 from jaxviz.train import losses
 from jaxviz.train.losses import per_example
@@ -61,8 +62,7 @@ def top_accuracy(k: int) -> Metric:
     Args:
         k: at least 1.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f"top_accuracy: k must be an int of at least 1, got {k!r}")
+    k = check_count("top_accuracy", "k", k)
 
     def metric(outputs: jax.Array, targets: jax.Array) -> jax.Array:
         labels = _labels(f"top_{k}_accuracy", outputs, targets)
@@ -82,15 +82,19 @@ def resolve_metrics(metrics: Metrics, *, function: str = "fit") -> dict[str, Met
         function: named in errors.
 
     Raises:
+        TypeError: not several metrics, or one that is neither a name nor a callable.
         ValueError: an unknown name, two metrics of one name, or a name that is taken.
     """
-    if isinstance(metrics, str) or callable(metrics):
+    if isinstance(metrics, str) or callable(metrics) or not isinstance(metrics, Iterable):
+        hint = f"; write ({given(metrics)},)" if isinstance(metrics, str) or callable(metrics) else ""
         raise TypeError(
-            f"{function}: metrics must be a tuple of names or callables, got {metrics!r}; write ({metrics!r},)"
+            f"{function}: metrics must be a tuple of names or callables, or a dict, got {given(metrics)}{hint}"
         )
     pairs = list(metrics.items()) if isinstance(metrics, Mapping) else [(_name(metric), metric) for metric in metrics]
     resolved: dict[str, Metric] = {}
     for name, metric in pairs:
+        if not isinstance(name, str):
+            raise TypeError(f"{function}: the names of metrics must be strings, got {given(name)}")
         if name in resolved or name in _TAKEN:
             raise ValueError(
                 f"{function}: metrics must have different names, none of them {', '.join(_TAKEN)}; got {name!r}"

@@ -1,11 +1,13 @@
 """Optimizers by name, and schedules; made once for the same settings, so that a second training is not compiled again."""
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import optax
 
+from jaxviz.checks import check_count, check_number, given
 from jaxviz.train.losses import named
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
@@ -48,6 +50,7 @@ def optimizer(
         **settings: more settings of the optax optimizer, such as `b1`.
 
     Raises:
+        TypeError: a setting of another type, or one that the optimizer does not have.
         ValueError: an unknown name, or a setting out of its range.
 
     Example:
@@ -55,12 +58,17 @@ def optimizer(
         True
     """
     named("optimizer", "name", name, OPTIMIZERS)
-    if not callable(learning_rate) and not learning_rate >= 0:
-        raise ValueError(f"optimizer: learning_rate must be at least 0, got {learning_rate}")
-    if not weight_decay >= 0:
-        raise ValueError(f"optimizer: weight_decay must be at least 0, got {weight_decay}")
-    if clip_norm is not None and not clip_norm > 0:
+    if not callable(learning_rate):
+        check_number("optimizer", "learning_rate", learning_rate, 0)
+    check_number("optimizer", "weight_decay", weight_decay, 0)
+    if clip_norm is not None and not check_number("optimizer", "clip_norm", clip_norm, 0) > 0:
         raise ValueError(f"optimizer: clip_norm must be above 0, got {clip_norm}")
+    taken = [setting for setting in inspect.signature(OPTIMIZERS[name]).parameters if setting != "learning_rate"]
+    for setting, value in settings.items():
+        if setting not in taken:
+            raise TypeError(f"optimizer: {name!r} has no setting {setting!r}; it has {', '.join(taken)}")
+        if not isinstance(value, Hashable):
+            raise TypeError(f"optimizer: {setting} must be a number, a bool, a function or None, got {given(value)}")
     return _optimizer(name, learning_rate, float(weight_decay), clip_norm, tuple(sorted(settings.items())))
 
 
@@ -100,7 +108,6 @@ def _decay(rate: optax.Schedule, weight_decay: float) -> optax.GradientTransform
     return optax.GradientTransformation(decay.init, update)
 
 
-@functools.lru_cache(maxsize=256)
 def cosine(peak: float, steps: int, *, warmup: int = 0, end: float = 0.0) -> optax.Schedule:
     """A learning rate that rises linearly from 0 for `warmup` steps, then falls along half a cosine, to `end` at `steps`.
 
@@ -113,6 +120,9 @@ def cosine(peak: float, steps: int, *, warmup: int = 0, end: float = 0.0) -> opt
     Returns:
         A function of the step; the same one for the same settings.
 
+    Raises:
+        TypeError, ValueError: a setting of another type, or out of its range.
+
     References:
         I. Loshchilov, F. Hutter. SGDR: Stochastic gradient descent with warm restarts. ICLR 2017, arXiv:1608.03983.
 
@@ -120,10 +130,19 @@ def cosine(peak: float, steps: int, *, warmup: int = 0, end: float = 0.0) -> opt
         >>> [round(float(cosine(0.1, 100, warmup=10)(step)), 3) for step in (0, 5, 10, 55, 100)]
         [0.0, 0.05, 0.1, 0.05, 0.0]
     """
+    steps = check_count("cosine", "steps", steps)
+    warmup = check_count("cosine", "warmup", warmup, at_least=0)
+    check_number("cosine", "peak", peak)
+    check_number("cosine", "end", end)
     if not 0 <= warmup < steps:
         raise ValueError(f"cosine: warmup must be at least 0 and fewer than steps={steps}, got {warmup}")
     if not 0 <= end <= peak or not peak > 0:
         raise ValueError(f"cosine: peak must be above 0 and end in [0, peak], got peak={peak}, end={end}")
+    return _cosine(float(peak), steps, warmup, float(end))
+
+
+@functools.lru_cache(maxsize=256)
+def _cosine(peak: float, steps: int, warmup: int, end: float) -> optax.Schedule:
     if not warmup:
         return optax.cosine_decay_schedule(peak, steps, alpha=end / peak)
     return optax.warmup_cosine_decay_schedule(0.0, peak, warmup, steps, end)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import data as jdata
 from jaxviz.train.devices import Placement
+from jaxviz.train.examples import check_batch, check_batches, length
 
 # Larger data stay on the host, and are sent batch by batch.
 RESIDENT_BYTES = 2**30
@@ -41,8 +42,7 @@ class Arrays:
         drop_remainder: bool,
         place: Placement,
     ) -> None:
-        self.examples = check_arrays("fit", "train_data", data)
-        check_batch_size("fit", batch_size)
+        self.examples = length(data)
         self.batch_size = self.examples if batch_size is None else min(batch_size, self.examples)
         self.whole = self.batch_size == self.examples
         self.per_epoch: int | None = (
@@ -101,7 +101,10 @@ class Stream:
             batches = self._batches(jax.random.fold_in(jax.random.fold_in(self._key, 1), begin))
         else:
             batches = self._batches() if callable(self._batches) else self._batches
-        rest = (batch for number, batch in enumerate(batches) if number >= skip)
+        check_batches("fit", "what train_data returns" if callable(self._batches) else "train_data", batches)
+        rest = (
+            check_batch("fit", "train_data's batch", batch) for number, batch in enumerate(batches) if number >= skip
+        )
         return ((length(batch), batch) for batch in jdata.prefetch(map(self._place.split, rest)))
 
     def batch(self, payload: Any) -> Any:
@@ -124,44 +127,6 @@ def rows(source: Source, *, step: int, epoch: int, batch: int, epochs: int) -> I
             yield Row(step, number, batch, following is None, *item)
             item, step, batch = following, step + 1, batch + 1
         batch = 0
-
-
-def check_arrays(function: str, argument: str, data: Any) -> int:
-    """Returns the number of examples of `(inputs, targets)`, or raises an error that says what is wrong."""
-    if not isinstance(data, tuple) or len(data) != 2:
-        kind = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
-        raise TypeError(
-            f"{function}: {argument} must be a tuple (inputs, targets) of arrays, got {kind}; several inputs: ((a, b), targets)"
-        )
-    lengths = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]:
-        name = argument + jax.tree_util.keystr(path)
-        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-            raise TypeError(
-                f"{function}: {name} must be an array, got {type(leaf).__name__}; a list is made one by numpy.asarray"
-            )
-        if not leaf.shape:
-            raise ValueError(f"{function}: {name} must have the examples as its axis 0, got a scalar")
-        lengths[name] = leaf.shape[0]
-    if not lengths or min(lengths.values()) == 0:
-        raise ValueError(f"{function}: {argument} has no examples")
-    if len(set(lengths.values())) > 1:
-        given = ", ".join(f"{name} has {count}" for name, count in lengths.items())
-        raise ValueError(f"{function}: the arrays of {argument} must have one number of examples: {given}")
-    return next(iter(lengths.values()))
-
-
-def check_batch_size(function: str, batch_size: Any) -> None:
-    """Raises unless batch_size is None or a positive integer."""
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int)):
-        raise TypeError(f"{function}: batch_size must be an int, or None for all examples at once, got {batch_size!r}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"{function}: batch_size must be at least 1, got {batch_size}")
-
-
-def length(batch: Any) -> int:
-    """The number of examples of a batch."""
-    return jax.tree.leaves(batch)[0].shape[0]
 
 
 def _takes_an_argument(function: Any) -> bool:

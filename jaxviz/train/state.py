@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from jaxviz.checks import check_key, given
 from jaxviz.model import Model
 from jaxviz.train.network import LinenNetwork, Network, NnxNetwork
 
@@ -51,6 +52,10 @@ class State:
         """The network as it is now, in evaluation mode."""
         return self.network.model(self.params, self.model_state)
 
+    def training_outputs(self, inputs: Any) -> Any:
+        """The outputs of the network as the next step would compute them, with dropout and the batch's own statistics."""
+        return self.network.train(self.params, self.model_state, inputs, self.key)[0]
+
     def __repr__(self) -> str:
         kind = type(self.network).__name__.removesuffix("Network")
         leaves = jax.tree.leaves(self.params)
@@ -81,6 +86,7 @@ def create_state(
 
     Raises:
         TypeError: a module, optimizer or key of another kind; a Linen module without sample_inputs.
+        ValueError: sample_inputs without an example.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, jaxviz as jv
@@ -101,10 +107,14 @@ def create_state(
         raise TypeError(
             f"create_state: module must be a flax.linen.Module or flax.nnx.Module, got {type(module).__name__}"
         )
-    if not jax.tree.leaves(sample_inputs) or not all(jnp.ndim(leaf) for leaf in jax.tree.leaves(sample_inputs)):
+    leaves = jax.tree.leaves(sample_inputs)
+    if not leaves or not all(hasattr(leaf, "dtype") and getattr(leaf, "ndim", 0) for leaf in leaves):
         raise TypeError(
-            "create_state: a Linen module needs sample_inputs, an array of the inputs' shape with the batch as axis 0"
+            "create_state: a Linen module needs sample_inputs, an array of the inputs' shape with the batch as axis 0, "
+            f"or a tuple of arrays; got {given(sample_inputs)}"
         )
+    if not all(leaf.shape[0] for leaf in leaves):
+        raise ValueError("create_state: sample_inputs has no examples; one is enough")
     sample = jax.tree.map(lambda leaf: jnp.asarray(leaf[:1]), sample_inputs)
     return initialize(LinenNetwork.of(module), optimizer, key, sample)
 
@@ -149,10 +159,3 @@ def lenient() -> Iterator[None]:
     """JAX's default rules of promotion, which optax relies on, where the user has set stricter ones."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-def check_key(function: str, key: Any) -> None:
-    """Raises unless key is one random key."""
-    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    if not typed or key.shape != ():
-        raise TypeError(f"{function}: key must be one random key, such as jax.random.key(0), got {key!r}")

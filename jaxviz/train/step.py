@@ -9,12 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxviz.checks import check_flag, given
 from jaxviz.static import Static
 from jaxviz.train import losses, metrics
+from jaxviz.train.examples import check_batch
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics
 from jaxviz.train.state import State, lenient
-from jaxviz.watch import Hook, StepView, Watcher
+from jaxviz.watch import Hook, StepView
+from jaxviz.watch.measurement import check_hooks, measure
 
 Augmentation = Callable[[jax.Array, Any], Any]
 
@@ -65,6 +68,11 @@ class Step:
 
     def __call__(self, state: State, batch: Any) -> tuple[State, StepReport]:
         """Does one update; the given state's memory is reused, so that it can no longer be read."""
+        if not isinstance(state, State):
+            raise TypeError(
+                f"step: state must be a train.State, as create_state returns it, got {type(state).__name__}"
+            )
+        check_batch("step", "batch", batch, traced=True)
         return one(state, batch, self.recipe)
 
 
@@ -87,6 +95,10 @@ def make_step(
 
     Returns:
         `step(state, (inputs, targets)) -> (state, report)`. The state given is used up (its buffers are donated).
+
+    Raises:
+        TypeError: loss, a metric, augment or a hook of another kind; when called, a state or batch of another kind.
+        ValueError: an unknown loss or metric, or two metrics or hooks of one name; when called, arrays of different lengths.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, jaxviz as jv
@@ -117,15 +129,15 @@ def make_recipe(
         Static(losses.resolve_loss(loss, function=function)),
         metrics.static(metrics.resolve_metrics(names, function=function)),
         None if augment is None else Static(augment),
-        Watcher(None, hooks).hooks,
-        check_finite,
+        check_hooks(function, hooks),
+        check_flag(function, "check_finite", check_finite),
     )
 
 
 def update(state: State, batch: Any, recipe: Recipe) -> tuple[State, StepReport]:
     """One update. Pure; not compiled."""
     network_key, augment_key = jax.random.split(step_key(state))
-    inputs, targets = _pair(batch) if recipe.augment is None else _pair(recipe.augment.value(augment_key, _pair(batch)))
+    inputs, targets = batch if recipe.augment is None else _augmented(recipe.augment.value(augment_key, tuple(batch)))
 
     def objective(params: Any) -> tuple[jax.Array, tuple[Any, Any]]:
         outputs, model_state = state.network.train(params, state.model_state, inputs, network_key)
@@ -156,7 +168,7 @@ def update(state: State, batch: Any, recipe: Recipe) -> tuple[State, StepReport]
     measured: dict[str, Any] = {}
     if recipe.hooks:
         view = StepView(state.step, params=state.params, grads=grads, updates=updates, loss=loss)
-        measured = Watcher(None, recipe.hooks).measure(view)
+        measured = measure(recipe.hooks, view)
     packed = jnp.stack([jnp.asarray(value, jnp.float32) for value in (*values.values(), finite)])
     state = replace(
         state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, finite=finite
@@ -231,14 +243,9 @@ def _norm(grads: Any) -> jax.Array:
     return jnp.sqrt(sum(squares, start=jnp.float32(0)))
 
 
-def _pair(batch: Any) -> tuple[Any, Any]:
+def _augmented(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        kind = (
-            f"{type(batch).__name__} of {len(batch)}"
-            if isinstance(batch, tuple | list | dict)
-            else type(batch).__name__
-        )
         raise TypeError(
-            f"fit: a batch must be a tuple (inputs, targets), got {kind}; several inputs are ((a, b), targets)"
+            f"augment: it must return a batch (inputs, targets), as it is given, but it returned {given(batch)}"
         )
     return batch[0], batch[1]

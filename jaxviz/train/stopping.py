@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from jaxviz.checks import check_choice, check_count, check_flag, check_number, check_text
+
 
 @dataclass(frozen=True)
 class EarlyStopping:
@@ -16,6 +18,9 @@ class EarlyStopping:
         mode: "min", "max", or "auto": "max" for a monitor whose name has "accuracy", "min" for all others.
         restore_best: whether the state returned is that of the best epoch, rather than of the last.
 
+    Raises:
+        TypeError, ValueError: a setting of another type, or out of its range.
+
     References:
         L. Prechelt. Early stopping - but when? Neural Networks: Tricks of the Trade, 1998.
     """
@@ -27,14 +32,11 @@ class EarlyStopping:
     restore_best: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.patience, bool) or not isinstance(self.patience, int):
-            raise TypeError(f"EarlyStopping: patience must be an int (epochs), got {self.patience!r}")
-        if self.patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be at least 1 (epochs), got {self.patience}")
-        if not self.min_delta >= 0:
-            raise ValueError(f"EarlyStopping: min_delta must be at least 0, got {self.min_delta}")
-        if self.mode not in ("auto", "min", "max"):
-            raise ValueError(f"EarlyStopping: mode must be 'auto', 'min' or 'max', got {self.mode!r}")
+        check_text("EarlyStopping", "monitor", self.monitor)
+        check_count("EarlyStopping", "patience", self.patience)
+        check_number("EarlyStopping", "min_delta", self.min_delta, 0)
+        check_choice("EarlyStopping", "mode", self.mode, ("auto", "min", "max"))
+        check_flag("EarlyStopping", "restore_best", self.restore_best)
 
     def check(self, values: Mapping[str, object]) -> None:
         """Raises unless the monitored value is among those of the epochs."""

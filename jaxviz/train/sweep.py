@@ -5,12 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxviz.checks import check_count, given, is_traced
+from jaxviz.train import losses
 from jaxviz.train.devices import Placement
+from jaxviz.train.examples import check_batch_size, check_finite_values, check_pair, told_labels
 from jaxviz.train.losses import Loss
 from jaxviz.train.metrics import Metrics
 from jaxviz.train.network import LinenNetwork
@@ -82,6 +86,12 @@ def sweep(
         batch_size: examples per step; None for all at once. A smaller last batch of an epoch is left out.
         augment: as in `fit`.
 
+    Raises:
+        TypeError: a module, key, loss, metric or optimizer of another kind, or data that are no pair of arrays; called inside
+            `jax.jit`.
+        ValueError: data that are not finite or of different lengths, labels out of range, a learning rate below 0 or not
+            finite, an unknown loss or metric, or shapes that do not fit.
+
     Example:
         >>> import jax, optax, jaxviz as jv
         >>> inputs, labels = jv.data.xor()
@@ -93,16 +103,26 @@ def sweep(
         >>> result.losses.shape, result[3].model(inputs).shape
         ((16, 200), (4, 2))
     """
-    _check(module, keys, steps, optimizer, learning_rates)
-    source = Arrays(data, batch_size=batch_size, key=keys[0], shuffle=True, drop_remainder=True, place=Placement(None))
+    keys = _checked_keys(keys)
+    steps = check_count("sweep", "steps", steps)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"sweep: module must be a flax.linen.Module, got {type(module).__name__}")
+    check_pair("sweep", "data", data)
+    check_finite_values("sweep", "data", data)
+    check_batch_size("sweep", batch_size)
+    rates = _checked_rates(learning_rates, keys, optimizer)
     recipe = make_recipe("sweep", loss, metrics, augment, (), True)
-    rates = None
-    if learning_rates is not None:
-        rates = np.broadcast_to(np.asarray(learning_rates, np.float32), keys.shape)
+    source = Arrays(data, batch_size=batch_size, key=keys[0], shuffle=True, drop_remainder=True, place=Placement(None))
+    if rates is not None:
         optimizer = _injected(optimizer)
     network = LinenNetwork.of(module)
     sample = jax.tree.map(lambda leaf: leaf[:1], source.data[0])
     states = _initialize(network, optimizer, keys, sample, rates)
+    if recipe.loss.value is losses.softmax_cross_entropy:
+        outputs = jax.eval_shape(jax.vmap(lambda state: state.training_outputs(sample)), states)
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), outputs)
+        if fault := told_labels(one, data[1]):
+            raise ValueError(f"sweep: data[1] has labels out of range: {fault}")
     indices = None
     if not source.whole:
         indices = np.stack([_order(data, batch_size, key, steps) for key in states.key], axis=1)
@@ -152,31 +172,49 @@ def _injected(optimizer: Callable[..., optax.GradientTransformation]) -> optax.G
     return optax.inject_hyperparams(optimizer)(learning_rate=jnp.float32(0))
 
 
-def _check(module: Any, keys: Any, steps: Any, optimizer: Any, learning_rates: Any) -> None:
-    import flax.linen as nn
-
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"sweep: module must be a flax.linen.Module, got {type(module).__name__}")
+def _checked_keys(keys: Any) -> jax.Array:
     if not (
         isinstance(keys, jax.Array) and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) and keys.ndim == 1 and len(keys)
     ):
         raise TypeError(
-            f"sweep: keys must be random keys (trainings,), such as jax.random.split(jax.random.key(0), 8), got {keys!r}"
+            "sweep: keys must be random keys (trainings,), such as jax.random.split(jax.random.key(0), 8), "
+            f"got {given(keys)}"
         )
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TypeError(f"sweep: steps must be an int, got {steps!r}")
-    if steps < 1:
-        raise ValueError(f"sweep: steps must be at least 1, got {steps}")
-    if learning_rates is None and not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            f"sweep: optimizer must be an optax optimizer, got {type(optimizer).__name__}; or give learning_rates"
-        )
-    if learning_rates is not None:
-        if isinstance(optimizer, optax.GradientTransformation) or not callable(optimizer):
+    if is_traced(keys):
+        raise TypeError("sweep: keys is traced; sweep runs on the host, so call it outside of jax.jit")
+    return keys
+
+
+def _checked_rates(learning_rates: Any, keys: jax.Array, optimizer: Any) -> np.ndarray | None:
+    """The learning rate of each training; None where the optimizer has its own."""
+    if learning_rates is None:
+        if not isinstance(optimizer, optax.GradientTransformation):
             raise TypeError(
-                "sweep: with learning_rates, optimizer must be what makes an optimizer, such as optax.adam itself"
+                f"sweep: optimizer must be an optax optimizer, got {type(optimizer).__name__}; or give learning_rates"
             )
-        if np.shape(learning_rates) not in ((), keys.shape):
-            raise ValueError(
-                f"sweep: learning_rates must be one number, or one per key {keys.shape}, got shape {np.shape(learning_rates)}"
-            )
+        return None
+    if isinstance(optimizer, optax.GradientTransformation) or not callable(optimizer):
+        raise TypeError(
+            "sweep: with learning_rates, optimizer must be what makes an optimizer, such as optax.adam itself"
+        )
+    try:
+        rates = np.asarray(learning_rates, np.float32)
+    except (TypeError, ValueError):
+        raise TypeError(f"sweep: learning_rates must be numbers, got {given(learning_rates)}") from None
+    if rates.shape not in ((), keys.shape):
+        raise ValueError(
+            f"sweep: learning_rates must be one number, or one per key {keys.shape}, got shape {rates.shape}"
+        )
+    if not (np.isfinite(rates) & (rates >= 0)).all():
+        raise ValueError(f"sweep: learning_rates must be finite and at least 0, got {given(learning_rates)}")
+    try:
+        made = optimizer(learning_rate=1e-3)
+    except TypeError as error:
+        raise TypeError(
+            f"sweep: with learning_rates, optimizer is called as optimizer(learning_rate=...), as optax.adam is: {error}"
+        ) from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(
+            f"sweep: optimizer(learning_rate=...) must return an optax optimizer, it returned {given(made)}"
+        )
+    return np.broadcast_to(rates, keys.shape)

@@ -2,6 +2,7 @@
 
 import functools
 import operator
+import os
 import warnings
 from collections import deque
 from collections.abc import Iterable
@@ -12,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz.checks import check_count, given
 from jaxviz.model import Model, check_model
 from jaxviz.watch.hook import Hook, StepView
+from jaxviz.watch.measurement import check_hooks, measure
 from jaxviz.watch.packed import Packed
 
 _WAITING = 8  # reports; more than these are not kept on the device, the oldest is waited for
@@ -50,23 +53,18 @@ class Watcher:
         hooks: the hooks; their names must differ.
 
     Raises:
-        TypeError: if a hook is not a `Hook`.
+        TypeError: if a hook is not a `Hook`, or writer is none.
         ValueError: if two hooks have one name.
     """
 
     def __init__(self, writer: Any, hooks: Iterable[Hook]) -> None:
+        if isinstance(writer, str | os.PathLike) or not hasattr(writer, "flush"):
+            hint = "; open one with tensorboard.Writer(folder)" if isinstance(writer, str | os.PathLike) else ""
+            raise TypeError(f"Watcher: writer must be a jaxviz.tensorboard.Writer, got {given(writer)}{hint}")
         self.writer = writer
-        self.hooks = tuple(hooks)
-        for hook in self.hooks:
-            if not isinstance(hook, Hook):
-                raise TypeError(
-                    f"Watcher: hooks must be Hook instances, such as watch.weights(), got {type(hook).__name__}"
-                )
-        names = [hook.name for hook in self.hooks]
-        if len(set(names)) < len(names):
-            raise ValueError(f"Watcher: hooks must have different names, got {', '.join(names)}; give name=")
+        self.hooks = check_hooks("Watcher", hooks)
         self._by_name = {hook.name: hook for hook in self.hooks}
-        self._unseen = set(names)
+        self._unseen = set(self._by_name)
         self._waiting: deque[_Report] = deque()
         self._failed = self._closed = False
 
@@ -88,32 +86,11 @@ class Watcher:
             TypeError: if view is not a `StepView`, or its step not an int.
             ValueError: if a hook needs what the view does not have.
         """
-        if not isinstance(view, StepView):
-            raise TypeError(f"Watcher.measure: view must be a StepView, got {type(view).__name__}")
-        step = jnp.asarray(view.step)
-        if step.shape != () or not jnp.issubdtype(step.dtype, jnp.integer):
-            raise TypeError(
-                f"Watcher.measure: the view's step must be an int scalar, got {step.dtype} of shape {step.shape}"
-            )
-        step = step.astype(jnp.int32)
-        measured = {}
-        intervals: dict[int, list[Hook]] = {}
-        for hook in self.hooks:
-            if not hook.probe or view.model is not None:
-                intervals.setdefault(hook.every, []).append(hook)
-        # One conditional per interval: hooks that are due together share their reads of the parameters.
-        for every, hooks in intervals.items():
-            # The step is counted from 1 here, so that zeros are no step.
-            due = lambda hooks=hooks: Packed.of((step + 1, {hook.name: hook.measure(view) for hook in hooks}))
-            shape = jax.eval_shape(due)
-            idle = lambda shape=shape: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)
-            packed = due() if every == 1 else jax.lax.cond(step % every == 0, due, idle)
-            measured[f"every_{every}"] = packed
-        return measured
+        return measure(self.hooks, view, function="Watcher.measure")
 
     def due(self, step: int, *, steps: int = 1) -> bool:
         """Whether `probe` has something to measure in the steps from `step` to `step + steps - 1`."""
-        return bool(self._due(step, steps))
+        return bool(self._due(self._step("Watcher.due", step), check_count("Watcher.due", "steps", steps)))
 
     def probe(self, step: int, model: Model, *, steps: int = 1) -> None:
         """Measures the hooks on the model, where they are due, in a compiled call of their own. Does not wait for it.
@@ -126,7 +103,7 @@ class Watcher:
             steps: where the loop does several steps per dispatch, how many: a hook that is due at any of them is measured now.
         """
         step = self._step("Watcher.probe", step)
-        hooks = self._due(step, steps)
+        hooks = self._due(step, check_count("Watcher.probe", "steps", steps))
         if not hooks:
             return
         check_model("Watcher.probe", model)
@@ -155,7 +132,7 @@ class Watcher:
 
     def record_many(self, first_step: int, measured: dict[str, Packed], n: int) -> None:
         """Takes what `measure` returned at n steps of one dispatch, stacked along axis 0 as `jax.lax.scan` does; see `record`."""
-        for index in range(n):
+        for index in range(check_count("Watcher.record_many", "n", n)):
             self._record("Watcher.record_many", first_step + index, measured, index)
 
     def _record(self, function: str, step: int, measured: dict[str, Packed], index: int | None) -> None:

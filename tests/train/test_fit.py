@@ -77,8 +77,8 @@ def test_epochs_are_means_over_examples_and_dispatches_do_not_matter(batch_size)
     one, history = train.fit(state(), DATA, epochs=3, batch_size=batch_size, steps_per_dispatch=1, **SETTINGS)
     many, other = train.fit(state(), DATA, epochs=3, batch_size=batch_size, steps_per_dispatch=4, **SETTINGS)
     per_epoch = 3 if batch_size == 8 else 1
-    assert history.step.tolist() == list(range(3 * per_epoch)) == other.step.tolist()
-    assert history.epoch_step.tolist() == [per_epoch, 2 * per_epoch, 3 * per_epoch]
+    assert history.step_numbers.tolist() == list(range(3 * per_epoch)) == other.step_numbers.tolist()
+    assert history.epoch_ends.tolist() == [per_epoch, 2 * per_epoch, 3 * per_epoch]
     sizes = np.array([8, 8, 6]) if batch_size == 8 else np.array([22])
     for name in ("loss", "accuracy"):
         expected = history.steps[name].astype(float).reshape(3, per_epoch) @ sizes / 22
@@ -268,6 +268,45 @@ CASES: list[Any] = [
     ({"augment": "flip"}, TypeError, "augment must be a function"),
     ({"steps_per_dispatch": "many"}, TypeError, "int or 'auto'"),
     ({"devices": []}, ValueError, "at least one device"),
+    ({"devices": 2}, TypeError, r"devices must be a list of devices, such as jax\.devices\(\)\[:2\], or None, got 2"),
+    ({"devices": "cpu"}, TypeError, "devices must be a list of devices"),
+    ({"metrics": None}, TypeError, "fit: metrics must be a tuple of names or callables, or a dict, got None"),
+    ({"metrics": {3: "accuracy"}}, TypeError, "fit: the names of metrics must be strings, got 3"),
+    ({"train_data": (INPUTS, None)}, TypeError, "its targets are None, and where a loss needs none"),
+    (
+        {"train_data": {"x": INPUTS, "y": LABELS}},
+        TypeError,
+        "fit: train_data must be .* or an iterable .* got a dict of 2",
+    ),
+    ({"train_data": "mnist"}, TypeError, "fit: train_data must be .* got str"),
+    ({"train_data": None}, TypeError, "fit: train_data must be .* got None"),
+    ({"train_data": [INPUTS, LABELS]}, TypeError, r"fit: train_data's batch must be .* got ndarray of shape \(22, 4\)"),
+    (
+        {"train_data": [(INPUTS, LABELS[:3])]},
+        ValueError,
+        r"train_data's batch\[0\] has 22, train_data's batch\[1\] has 3",
+    ),
+    ({"train_data": lambda: None}, TypeError, "fit: what train_data returns must be .* got None"),
+    ({"train_data": (INPUTS.astype(str), LABELS)}, TypeError, r"train_data\[0\] must hold numbers, got dtype <U"),
+    (
+        {"train_data": (INPUTS[:, :1], LABELS)},
+        ValueError,
+        r"the network cannot be applied to train_data, float32\[8, 1\]",
+    ),
+    ({"validation_data": (INPUTS[:, :1], LABELS)}, ValueError, "fit: the network cannot be applied to validation_data"),
+    ({"validation_data": (INPUTS, LABELS[:, None])}, ValueError, r"integer targets must have shape \(22,\)"),
+    ({"validation_data": [INPUTS, LABELS]}, TypeError, "fit: validation_data must be a tuple .* got a list of 2"),
+    ({"shuffle": "no"}, TypeError, "fit: shuffle must be True or False, got 'no'"),
+    ({"drop_remainder": 1}, TypeError, "fit: drop_remainder must be True or False, got 1"),
+    ({"resume": "no"}, TypeError, "fit: resume must be True or False"),
+    ({"progress": None}, TypeError, "fit: progress must be True or False"),
+    ({"check_finite": None}, TypeError, "fit: check_finite must be True or False"),
+    ({"console": 3}, TypeError, r"fit: console must be a rich\.console\.Console, got int"),
+    ({"hooks": None}, TypeError, "fit: hooks must be a list of hooks, .* got None"),
+    ({"logdir": 3}, TypeError, "fit: logdir must be a path, got 3"),
+    ({"writer": "runs"}, TypeError, "fit: writer must be .* got str; a folder is logdir"),
+    ({"checkpoint_dir": "a\0"}, ValueError, "fit: checkpoint_dir must be a path on a local or mounted disk"),
+    ({"augment": lambda key, batch: None}, TypeError, r"augment: it must return a batch .* returned None"),
 ]
 
 
@@ -278,6 +317,60 @@ def test_errors_name_the_argument(change, error, message):
         train.fit(state(), arguments.pop("train_data"), **arguments)
 
 
+def test_what_runs_on_the_host_says_so_inside_jit():
+    trained = state()
+    inside = {
+        "fit: train_data": lambda x: train.fit(trained, (x, LABELS), **SETTINGS)[0].step,
+        "evaluate: data": lambda x: train.evaluate(trained, (x, LABELS), loss="softmax_cross_entropy")["loss"],
+        "predict: inputs": lambda x: train.predict(trained, x),
+    }
+    for argument, call in inside.items():
+        with pytest.raises(TypeError, match=rf"^{argument}(\[0\])? is traced; .* outside of jax\.jit"):
+            jax.jit(call)(INPUTS)
+    with pytest.raises(TypeError, match=r"^fit: state is traced; .* outside of jax\.jit"):
+        jax.jit(lambda given: train.fit(given, DATA, **SETTINGS)[0])(state())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: t.make_step(loss="squared_error", metrics=None), "make_step: metrics must be .* got None"),
+        (lambda t: t.make_step(loss="squared_error", hooks=None), "make_step: hooks must be .* got None"),
+        (lambda t: t.make_step(loss="squared_error")(None, DATA), r"step: state must be a train\.State"),
+        (lambda t: t.make_step(loss="squared_error")(state(), INPUTS), "step: batch must be a tuple of arrays"),
+        (
+            lambda t: t.make_step(loss="squared_error")(state(), (INPUTS, None)),
+            "step: batch must be .* targets are None",
+        ),
+        (lambda t: t.EarlyStopping(monitor=3), "EarlyStopping: monitor must be a string, got 3"),
+        (lambda t: t.EarlyStopping(min_delta="a"), "EarlyStopping: min_delta must be a number, got 'a'"),
+        (lambda t: t.optimizer("adam", None), "optimizer: learning_rate must be a number, got None"),
+        (lambda t: t.optimizer("adam", 0.1, clip_norm="a"), "optimizer: clip_norm must be a number, got 'a'"),
+        (lambda t: t.optimizer("adam", 0.1, rho=3), "optimizer: 'adam' has no setting 'rho'; it has b1, b2, eps"),
+        (lambda t: t.optimizer("adam", 0.1, b1=[3]), r"optimizer: b1 must be a number, .* got \[3\]"),
+        (lambda t: t.cosine([0.1], 5), r"cosine: peak must be a number, got \[0.1\]"),
+        (lambda t: t.cosine(0.1, "a"), "cosine: steps must be an int, got 'a'"),
+        (lambda t: t.top_accuracy("a"), "top_accuracy: k must be an int, got 'a'"),
+        (
+            lambda t: t.backpropagation(state(), INPUTS, LABELS, loss="squared_error"),
+            r"must be a jaxviz\.Model, got State",
+        ),
+        (lambda t: t.backpropagation(state().model, INPUTS, LABELS, loss=None), "backpropagation: loss must be a name"),
+        (
+            lambda t: t.backpropagation(state().model, None, LABELS, loss="huber"),
+            "backpropagation: inputs must be an array",
+        ),
+        (
+            lambda t: t.backpropagation(state().model, INPUTS, None, loss="huber"),
+            "backpropagation: targets must be an arr",
+        ),
+    ],
+)
+def test_other_functions_name_the_argument(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(train)
+
+
 def test_create_state_errors():
     wrong: Any = "MLP"
     with pytest.raises(TypeError, match="call it"):
@@ -286,7 +379,11 @@ def test_create_state_errors():
         train.create_state(wrong, INPUTS, optimizer=OPTIMIZER, key=KEY)
     with pytest.raises(TypeError, match="sample_inputs"):
         train.create_state(MODULE, optimizer=OPTIMIZER, key=KEY)
-    with pytest.raises(TypeError, match="random key"):
+    with pytest.raises(TypeError, match=r"create_state: a Linen module needs sample_inputs, .* got 'MLP'"):
+        train.create_state(MODULE, wrong, optimizer=OPTIMIZER, key=KEY)
+    with pytest.raises(ValueError, match="create_state: sample_inputs has no examples"):
+        train.create_state(MODULE, INPUTS[:0], optimizer=OPTIMIZER, key=KEY)
+    with pytest.raises(TypeError, match=r"create_state: key must be a jax\.random\.key"):
         train.create_state(MODULE, INPUTS, optimizer=OPTIMIZER, key=wrong)
     with pytest.raises(ValueError, match="unknown name 'adma'; did you mean 'adam'"):
         train.optimizer("adma", 0.1)

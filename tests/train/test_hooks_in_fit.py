@@ -39,7 +39,7 @@ def test_each_hook_is_measured_at_its_steps(kind, tmp_path):
         logdir=tmp_path,
         progress=False,
     )
-    assert int(state.step) == len(history.step) == 12
+    assert int(state.step) == len(history.step_numbers) == 12
     log = jv.tensorboard.read(tmp_path)
     for tag, every in {
         "weights/Dense_0/kernel": 4,

@@ -70,7 +70,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, monkeypatch, module, a
     assert again.best_epoch == history.best_epoch
     finished, last = fit(module, early_stopping=stop, checkpoint_dir=tmp_path)  # nothing is left to do
     equal(finished, whole)
-    assert last.step.tolist() == history.step.tolist()
+    assert last.step_numbers.tolist() == history.step_numbers.tolist()
 
 
 def killing(save, at):
@@ -113,6 +113,36 @@ def test_checkpoints_tell_what_does_not_fit(tmp_path):
         fit(SMALL, checkpoint_dir=tmp_path, resume=False)
     with train.Checkpoints(tmp_path / "empty") as empty, pytest.raises(FileNotFoundError, match="there are: none"):
         empty.restore({"a": jnp.zeros(2)})
+
+
+def test_what_is_no_folder_of_checkpoints(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(FileExistsError, match=r"fit: checkpoint_dir .*file cannot be made a folder: it is a file"):
+        fit(SMALL, checkpoint_dir=file)
+    with pytest.raises(NotADirectoryError, match=r"Checkpoints: directory .*file/a cannot be made a folder"):
+        train.Checkpoints(file / "a")
+    with train.Checkpoints(tmp_path / "others") as others:
+        for tree, message in (({"w": 3.0}, "w must be an array, got 3.0"), ({"w": None}, "tree has no values")):
+            with pytest.raises((TypeError, ValueError), match=f"Checkpoints.save: {message}"):
+                others.save(1, tree)
+        with pytest.raises(TypeError, match=r"Checkpoints.save: record must be something that JSON can hold"):
+            others.save(1, {"w": np.ones(2)}, record={"a": object()})
+        with pytest.raises(TypeError, match=r"Checkpoints.save: step must be an int, got 'a'"):
+            others.save("a", {"w": np.ones(2)})
+        others.save(3, {"w": np.ones(2)})
+    with pytest.raises(ValueError, match=r"fit: the checkpoint in .*others was not saved by fit"):
+        fit(SMALL, checkpoint_dir=tmp_path / "others")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    fit(SMALL, checkpoint_dir=tmp_path, epochs=1)
+    (record,) = tmp_path.glob("*/record/metadata")
+    record.write_bytes(record.read_bytes()[:20])
+    with pytest.raises(
+        ValueError, match=rf"the checkpoint {record.parents[1]} cannot be read, .* delete that folder to begin"
+    ):
+        fit(SMALL, checkpoint_dir=tmp_path, epochs=2)
 
 
 def test_any_pytree_can_be_saved_by_ones_own_loop(tmp_path):

@@ -79,11 +79,50 @@ def test_a_diverged_training_stands_still_and_leaves_the_others_alone():
         ({"optimizer": optax.adam}, TypeError, "or give learning_rates"),
         ({"learning_rates": [0.1, 0.2]}, TypeError, r"such as optax\.adam itself"),
         ({"learning_rates": [0.1, 0.2], "optimizer": optax.sgd}, ValueError, r"one per key \(5,\)"),
+        ({"learning_rates": "a", "optimizer": optax.sgd}, TypeError, "sweep: learning_rates must be numbers, got 'a'"),
+        (
+            {"learning_rates": -1.0, "optimizer": optax.sgd},
+            ValueError,
+            "sweep: learning_rates must be .* at least 0, got -1",
+        ),
+        (
+            {"learning_rates": 0.1, "optimizer": lambda rate: optax.sgd(rate)},
+            TypeError,
+            r"optimizer\(learning_rate=\.\.\.\)",
+        ),
+        ({"learning_rates": 0.1, "optimizer": lambda learning_rate: None}, TypeError, "must return an optax optimizer"),
+        ({"metrics": None}, TypeError, "sweep: metrics must be a tuple"),
+        ({"batch_size": 0}, ValueError, "sweep: batch_size must be at least 1, got 0"),
+        ({"data": POINTS}, TypeError, "sweep: data must be a tuple of arrays"),
+        ({"data": (POINTS, None)}, TypeError, "sweep: data must be .* its targets are None"),
+        ({"data": (POINTS, DATA[1][:2])}, ValueError, "sweep: the arrays of data must have one number of examples"),
+        (
+            {"data": (POINTS * np.nan, DATA[1])},
+            ValueError,
+            r"sweep: data\[0\] must be finite, but .* are NaN or infinite",
+        ),
     ],
 )
 def test_errors_name_the_argument(change, error, message):
     with pytest.raises(error, match=message):
-        train.sweep(MODULE, DATA, **{"optimizer": ADAM, "keys": KEYS, "steps": 3, **SETTINGS, **change})
+        train.sweep(
+            **{"module": MODULE, "data": DATA, "optimizer": ADAM, "keys": KEYS, "steps": 3, **SETTINGS, **change}
+        )
+
+
+def test_labels_out_of_range_are_told_before_the_training():
+    labels = np.arange(len(POINTS), dtype=np.int32) % 4
+    with pytest.raises(ValueError, match=r"sweep: .* the labels reach from 0 to 3, the 2 classes from 0 to 1"):
+        train.sweep(
+            MLP(features=(2,)), (POINTS, labels), loss="softmax_cross_entropy", optimizer=ADAM, keys=KEYS, steps=1
+        )
+
+
+def test_a_sweep_inside_jit():
+    with pytest.raises(TypeError, match=r"sweep: data\[0\] is traced; .* outside of jax\.jit"):
+        jax.jit(lambda x: train.sweep(MODULE, (x, DATA[1]), optimizer=ADAM, keys=KEYS, steps=1, **SETTINGS).losses)(
+            POINTS
+        )
 
 
 PROGRAM = """

@@ -143,7 +143,7 @@ def _smooth_mask(cells: tuple[int, ...], shape: tuple[int, ...], key: jax.Array,
     return mask
 
 
-@functools.partial(jax.jit, static_argnames="cells", donate_argnums=0)
+@functools.partial(jax.jit, static_argnames="cells")
 def _add_seen(
     total: jax.Array, numbers: jax.Array, cells: tuple[int, ...] | None, game: Game, key: jax.Array, keep: jax.Array
 ) -> jax.Array:

@@ -181,7 +181,7 @@ def _factors(count: int) -> np.ndarray:
     return np.array([inside, outside])
 
 
-@functools.partial(jax.jit, donate_argnums=0)
+@jax.jit
 def _add_coalitions(
     total: jax.Array, numbers: jax.Array, game: Game, worth: jax.Array, factors: jax.Array
 ) -> jax.Array:
@@ -192,7 +192,7 @@ def _add_coalitions(
     return total + weighted_sum(weights, game.scores(coalitions) - worth[:1])
 
 
-@functools.partial(jax.jit, donate_argnums=0)
+@jax.jit
 def _add_joined(
     total: jax.Array, variations: tuple[jax.Array, jax.Array], game: Game, worth: jax.Array, ranks: jax.Array
 ) -> jax.Array:

@@ -143,7 +143,7 @@ def _plan(count: int, samples: int) -> _Plan:
         chances[list(pair)] = 0
         left -= number
     drawn = left if chances.sum() > 0 else 0
-    return _Plan(np.concatenate(whole), np.array(weights, np.float32), chances.astype(np.float32), drawn)
+    return _Plan(np.concatenate(whole), np.array(weights, np.float64), chances, drawn)
 
 
 @functools.partial(jax.jit, static_argnums=4)

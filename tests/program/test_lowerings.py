@@ -135,6 +135,6 @@ def test_what_has_no_lowering_stays():
 
 
 def test_what_is_no_array_is_part_of_the_program():
-    function = lowerings.lowered(lambda x, *, power, names: dict.fromkeys(names, x ** power))
+    function = lowerings.lowered(lambda x, *, power, names: dict.fromkeys(names, x**power))
     found = jax.jit(function, static_argnames=("power", "names"))(np.float32(3), power=2, names=("a", "b"))
     assert {name: float(value) for name, value in found.items()} == {"a": 9, "b": 9}

@@ -42,6 +42,7 @@ class EventFile:
         except OSError as error:
             _explain(error, f"cannot write in the log directory {logdir}")
         self._lock = threading.Lock()
+        self._synced = True  # whether all that was appended outlives the machine
         self._pid = os.getpid()
         try:
             self.append(Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -58,7 +59,7 @@ class EventFile:
         self._check_process()  # before the lock: a thread of the parent may have held it at the fork, for ever
         with self._lock:
             self.check_open()
-            written = 0
+            written, self._synced = 0, False
             try:
                 while written < len(record):
                     written += self._file.write(record[written:])
@@ -73,7 +74,7 @@ class EventFile:
         self._check_process()
         with self._lock:
             if not self._file.closed:
-                os.fsync(self._file.fileno())
+                self._sync()
 
     def close(self) -> None:
         """Closes the file; closing it again does nothing. In a forked child it leaves the parent's file alone."""
@@ -83,9 +84,14 @@ class EventFile:
         with self._lock:
             if not self._file.closed:
                 try:
-                    os.fsync(self._file.fileno())
+                    self._sync()
                 finally:
                     self._file.close()
+
+    def _sync(self) -> None:
+        if not self._synced:
+            os.fsync(self._file.fileno())
+            self._synced = True
 
     @property
     def closed(self) -> bool:

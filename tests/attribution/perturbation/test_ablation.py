@@ -14,7 +14,9 @@ KEY = jax.random.key(3)
 
 def test_each_group_is_what_the_score_loses_without_it(small):
     mask = np.array([7, 7, -2, 0, 0, 0])  # numbers need not be consecutive
-    found = jv.feature_ablation(small.model, small.inputs, target=1, mask=mask, baseline=small.baseline, chunk_size=4)
+    found = np.asarray(
+        jv.feature_ablation(small.model, small.inputs, target=1, mask=mask, baseline=small.baseline, chunk_size=4)
+    )
     for example in range(3):
         for feature in range(6):
             loss = small.worth(np.ones(6), example) - small.worth(mask != mask[feature], example)
@@ -24,7 +26,7 @@ def test_each_group_is_what_the_score_loses_without_it(small):
 def test_a_mask_for_each_example(small):
     mask = np.array([[0, 0, 1, 1, 2, 2], [5, 5, 5, 5, 5, 5], [0, 1, 2, 3, 4, 5]])
     settings = {"target": 1, "baseline": small.baseline}
-    found = jv.feature_ablation(small.model, small.inputs, mask=mask, **settings)
+    found = np.asarray(jv.feature_ablation(small.model, small.inputs, mask=mask, **settings))
     for i in range(3):
         alone = jv.feature_ablation(small.model, small.inputs[i : i + 1], mask=mask[i], **settings)
         np.testing.assert_allclose(found[i], alone[0], rtol=1e-5, atol=1e-6)
@@ -83,7 +85,7 @@ def test_permutation_over_many_samples_is_the_mean_over_the_other_examples():
     model = jv.Model.from_function(lambda params, inputs: jnp.square(inputs @ params), weights)
     inputs = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     mask = np.array([0, 1, 0])
-    found = jv.feature_permutation(model, inputs, mask=mask, samples=2000, key=KEY)
+    found = np.asarray(jv.feature_permutation(model, inputs, mask=mask, samples=2000, key=KEY))
     scores = (inputs @ weights) ** 2
     means = scores - (scores.sum() - scores) / 3  # the whole score of another example
     np.testing.assert_allclose(found[:, 0], means, atol=0.06 * np.abs(means).max())

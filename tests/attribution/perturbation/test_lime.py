@@ -42,7 +42,7 @@ def nearness(inputs: jax.Array, sample: jax.Array, coalition: jax.Array) -> jax.
 
 def test_a_surrogate_a_kernel_and_a_sampler_of_ones_own(small):
     settings = {"surrogate": plain, "kernel": nearness, "sampler": sparse, "samples": 40, "key": KEY}
-    found = jv.lime(small.model, small.inputs, target=1, baseline=small.baseline, chunk_size=30, **settings)
+    found = np.asarray(jv.lime(small.model, small.inputs, target=1, baseline=small.baseline, chunk_size=30, **settings))
     coalitions = np.asarray(sparse(KEY, 40, 6))
     for example in range(3):
         samples = np.where(coalitions, small.inputs[example], small.baseline).astype(np.float64)

@@ -64,6 +64,7 @@ def test_shapley_sampling_in_the_same_orders(case, monkeypatch):
     close(ours, captum["shapley_sampling"])
 
 
+@pytest.mark.parametrize("reference", ["mlp", "cnn"], indirect=True)
 @pytest.mark.parametrize(
     ("kind", "how"),
     [("lasso", {"strength": 0.001}), ("ridge", {"surrogate": "ridge", "kernel": "euclidean", "kernel_width": 4.0})],

@@ -75,7 +75,7 @@ def test_as_a_mask():
     model = jv.Model.from_function(lambda params, images: images[:, 10:30, 10:26].sum(axis=(1, 2, 3)), ())
     inputs = image[None].astype(np.float32)
     mask = jv.superpixels(image, segments=30)
-    found = jv.feature_ablation(model, inputs, mask=mask)[0, ..., 0]
+    found = np.asarray(jv.feature_ablation(model, inputs, mask=mask))[0, ..., 0]
     looked_at = np.zeros((60, 60), bool)
     looked_at[10:30, 10:26] = True
     for number in range(mask.max() + 1):

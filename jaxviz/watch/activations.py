@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxviz.checks import applying, check_flag, check_number, check_text, given
 from jaxviz.program import paths
 from jaxviz.watch.histogram import BINS, check_bins
-from jaxviz.watch.hook import Hook, StepView, needed
+from jaxviz.watch.hook import Hook, StepView, check_probe, needed
 from jaxviz.watch.parameters import Patterns, as_patterns, check_statistics, described, write_described
 
 Bounds = tuple[float | None, float | None]
@@ -58,20 +59,20 @@ def activations(
         name: as for `weights`.
 
     Raises:
-        TypeError, ValueError: if a setting is of another type or out of its range; when measured, if a layer is not found.
+        TypeError, ValueError: if probe is no batch, or a setting is of another type or out of its range; when measured, if a
+            layer is not found, or the model cannot be applied to probe.
     """
+    check_probe(name, probe)
     wanted = None if layers is None else as_patterns(name, layers)
     statistics = check_statistics(name, statistics)
     check_bins(f"watch.{name}", bins)
-    for pattern, bound in bounds.items():
-        low, high = bound if len(bound) == 2 else (0.0, 0.0)
-        if low is not None and high is not None and not low < high:
-            raise ValueError(
-                f"watch.{name}: bounds must be (low, high) with low < high, either None; {pattern!r} has {bound}"
-            )
+    check_flag(f"watch.{name}", "histograms", histograms)
+    _check_bounds(f"watch.{name}", bounds)
 
     def measure(view: StepView) -> Any:
-        captured = needed(name, view, "model").capture(probe, wanted)
+        model = needed(name, view, "model")
+        with applying(f"watch.{name}", "probe", model, probe):
+            captured = model.capture(probe, wanted)
         values = {
             path: leaf
             for path, leaf in paths.flatten(dict(captured)).items()
@@ -91,6 +92,21 @@ def activations(
             writer.scalars(scalars, step)
 
     return Hook(name, measure, write, every, probe=True)
+
+
+def _check_bounds(function: str, bounds: Any) -> None:
+    if not isinstance(bounds, Mapping):
+        raise TypeError(f"{function}: bounds must be a mapping of patterns to (low, high), got {given(bounds)}")
+    for pattern, bound in bounds.items():
+        check_text(function, "a pattern in bounds", pattern)
+        low, high = bound if isinstance(bound, tuple | list) and len(bound) == 2 else (0.0, 0.0)
+        for end in (low, high):
+            if end is not None:
+                check_number(function, f"an end of the bounds of {pattern!r}", end)
+        if low is not None and high is not None and not low < high:
+            raise ValueError(
+                f"{function}: bounds must be (low, high) with low < high, either None; {pattern!r} has {given(bound)}"
+            )
 
 
 def _bounds(path: str, bounds: Mapping[str, Bounds]) -> Bounds:

@@ -1,6 +1,6 @@
 """Hooks that explain the model while it trains: saliency of chosen images, and norms of the input gradient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.gradients import saliency as _saliency
-from jaxviz.targets import TargetLike, select
-from jaxviz.watch.hook import Hook, StepView, needed
+from jaxviz.checks import applying, check_function, check_text, given
+from jaxviz.targets import TargetLike, prepare, select
+from jaxviz.watch.hook import Hook, StepView, check_probe, needed
 
 
 def top_score(outputs: jax.Array) -> jax.Array:
@@ -39,17 +40,29 @@ def saliency(
         name: of the hook, and the tag.
 
     Raises:
-        ValueError: if images are not `(batch, height, width, channels)`.
+        TypeError: if images are neither floats nor uint8, or method is not a function.
+        ValueError: if images are not `(batch, height, width, channels)`, or not finite; when measured, if the model cannot be
+            applied to them, or method gives another shape.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except (TypeError, ValueError):  # traced, or of different sizes
+        raise TypeError(f"watch.{name}: images must be an array, got {given(images)}") from None
+    if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"watch.{name}: images must be of floats or uint8, got dtype {images.dtype}")
+    check_function(f"watch.{name}", "method", method, "model and inputs")
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.shape[0] == 0:
         raise ValueError(f"watch.{name}: images must be (batch, height, width, 1 or 3), got shape {images.shape}")
     if images.dtype == np.uint8:
         images = images.astype(np.float32) / 255
+    if not np.isfinite(images).all():
+        raise ValueError(f"watch.{name}: images must be finite, but they have NaN or infinite values")
     explained = top_score if target is None else target
 
     def measure(view: StepView) -> Any:
-        attribution = method(needed(name, view, "model"), jnp.asarray(images), target=explained)
+        model = needed(name, view, "model")
+        with applying(f"watch.{name}", "images", model, images):
+            attribution = method(model, jnp.asarray(images), target=explained)
         if attribution.shape != images.shape:
             raise ValueError(
                 f"watch.{name}: method must give an attribution of the images' shape {images.shape}, got {attribution.shape}"
@@ -85,15 +98,26 @@ def input_gradients(
         name: of the hook, and the first part of its tags.
 
     Raises:
-        ValueError: if both target and loss are given.
+        TypeError: if probe is not of floats, or loss not a function.
+        ValueError: if probe is no batch, or both target and loss are given; when measured, if the model cannot be applied to
+            probe, or target cannot choose among its outputs.
     """
+    check_probe(name, probe, differentiable=True)
+    if loss is not None:
+        check_function(f"watch.{name}", "loss", loss, "outputs")
     if loss is not None and target is not None:
         raise ValueError(f"watch.{name}: give target or loss, not both")
     explained = loss or (top_score if target is None else target)
 
     def measure(view: StepView) -> Any:
         model = needed(name, view, "model")
-        slopes = jax.grad(lambda inputs: select(model(inputs), explained).sum())(probe)
+
+        def score(inputs: Any) -> jax.Array:
+            outputs = model(inputs)
+            return select(outputs, prepare(f"watch.{name}", outputs, explained)).sum()
+
+        with applying(f"watch.{name}", "probe", model, probe):
+            slopes = jax.grad(score)(probe)
         squares = [
             (leaf * leaf).reshape(leaf.shape[0], -1).sum(axis=1).astype(jnp.float32) for leaf in jax.tree.leaves(slopes)
         ]
@@ -114,11 +138,27 @@ def scalars(functions: dict[str, Callable[[StepView], Any]], *, every: int = 1, 
             "learning_rate": lambda view: schedule(view.step)}`.
         every: measured at the steps that this divides.
         name: of the hook.
+
+    Raises:
+        TypeError: if functions is not a mapping of tags to functions; when measured, if one returns something else than a number.
+        ValueError: when measured, if one returns several numbers.
     """
+    if not isinstance(functions, Mapping) or not functions:
+        raise TypeError(
+            f"watch.{name}: functions must be a mapping of tags to functions, not empty, got {given(functions)}"
+        )
+    for tag, function in functions.items():
+        check_text(f"watch.{name}", "a tag in functions", tag)
+        check_function(f"watch.{name}", repr(tag), function, "a StepView")
 
     def measure(view: StepView) -> Any:
-        found = {tag: jnp.asarray(function(view)) for tag, function in functions.items()}
-        for tag, value in found.items():
+        found = {}
+        for tag, function in functions.items():
+            value = function(view)
+            try:
+                value = found[tag] = jnp.asarray(value)
+            except (TypeError, ValueError):
+                raise TypeError(f"watch.{name}: {tag!r} must be a number, got {given(value)}") from None
             if value.shape != ():
                 raise ValueError(f"watch.{name}: {tag!r} must be a scalar, got shape {value.shape}")
         return found

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxviz.checks import check_count
 from jaxviz.watch.rows import as_rows, fold
 from jaxviz.watch.statistics import Statistics, as_reals, ranges_of, statistics_of
 
@@ -78,10 +79,7 @@ def describe(tensors: Sequence[Any], *, bins: int = BINS) -> tuple[Histogram, St
 
 def check_bins(function: str, bins: Any) -> None:
     """Raises unless bins is an int from 2 to 1024."""
-    if isinstance(bins, bool) or not isinstance(bins, int):
-        raise TypeError(f"{function}: bins must be an int, got {type(bins).__name__}")
-    if not 2 <= bins <= 1024:
-        raise ValueError(f"{function}: bins must be 2 to 1024, got {bins}")
+    check_count(function, "bins", bins, at_least=2, at_most=1024)
 
 
 class _Grid(NamedTuple):

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from jaxviz.checks import check_count, check_function
+from jaxviz.inputs import check_inputs
 from jaxviz.model import Model
 
 
@@ -53,10 +56,9 @@ class Hook:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"Hook: name must be a non-empty string, got {self.name!r}")
-        if isinstance(self.every, bool) or not isinstance(self.every, int):
-            raise TypeError(f"watch.{self.name}: every must be an int (steps), got {type(self.every).__name__}")
-        if self.every < 1:
-            raise ValueError(f"watch.{self.name}: every must be at least 1 (steps), got {self.every}")
+        object.__setattr__(self, "every", check_count(f"watch.{self.name}", "every", self.every))
+        check_function(f"watch.{self.name}", "measure", self.measure, "a StepView")
+        check_function(f"watch.{self.name}", "write", self.write, "a writer, a step and what was measured")
 
 
 def needed(hook: str, view: StepView, field: str) -> Any:
@@ -67,3 +69,13 @@ def needed(hook: str, view: StepView, field: str) -> Any:
             f"watch.{hook}: the StepView has no {field}; give StepView(step, {field}=..., ...) to Watcher.measure"
         )
     return value
+
+
+def check_probe(hook: str, probe: Any, *, differentiable: bool = False) -> None:
+    """Raises unless probe is a batch of inputs, not empty; a differentiable one is of floats."""
+    check_inputs(f"watch.{hook}", probe, "probe")
+    for leaf in jax.tree.leaves(probe):
+        if not leaf.shape or 0 in leaf.shape:
+            raise ValueError(f"watch.{hook}: probe must be a batch of examples, got shape {tuple(leaf.shape)}")
+        if differentiable and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"watch.{hook}: probe must be of floats, to be differentiated, got dtype {leaf.dtype}")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxviz.checks import check_flag, check_strings
 from jaxviz.program import paths
 from jaxviz.watch.histogram import BINS, check_bins, describe, histograms_of
 from jaxviz.watch.hook import Hook, StepView, needed
@@ -56,7 +57,7 @@ def gradients(
     bins: int = BINS,
     name: str = "gradients",
 ) -> Hook:
-    """Histograms and statistics of the gradients (`StepView.grads`); settings as for `weights`."""
+    """Histograms and statistics of the gradients (`StepView.grads`); settings and errors as for `weights`."""
     return _parameters(name, "grads", every, layers, statistics, histograms, bins)
 
 
@@ -83,9 +84,13 @@ def updates(
         bins: as for `weights`.
         name: as for `weights`.
         ratio: whether to write the ratio; needs `StepView.params` too.
+
+    Raises:
+        TypeError, ValueError: as for `weights`.
     """
     plain = _parameters(name, "updates", every, layers, statistics, histograms, bins)
     layers = as_patterns(name, layers)
+    check_flag(f"watch.{name}", "ratio", ratio)
 
     def measure(view: StepView) -> Any:
         found = plain.measure(view)
@@ -114,6 +119,7 @@ def _parameters(
 ) -> Hook:
     layers, statistics = as_patterns(name, layers), check_statistics(name, statistics)
     check_bins(f"watch.{name}", bins)
+    check_flag(f"watch.{name}", "histograms", histograms)
 
     def measure(view: StepView) -> Any:
         return described(chosen(name, needed(name, view, field), layers), bins, statistics)
@@ -126,7 +132,7 @@ def _parameters(
 
 def check_statistics(name: str, statistics: Iterable[str]) -> tuple[str, ...]:
     """The names of the statistics to write, checked."""
-    statistics = (statistics,) if isinstance(statistics, str) else tuple(statistics)
+    statistics = check_strings(f"watch.{name}", "statistics", statistics, "name")
     for one in statistics:
         if one not in STATISTICS:
             raise ValueError(f"watch.{name}: statistics must be of {', '.join(STATISTICS)}; got {one!r}")
@@ -173,10 +179,9 @@ def _norm(values: jax.Array) -> jax.Array:
 
 def as_patterns(name: str, layers: Any) -> tuple[str, ...]:
     """The patterns as a tuple, checked."""
-    patterns = (layers,) if isinstance(layers, str) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise TypeError(f"watch.{name}: layers must be a pattern or several, got {pattern!r}")
+    patterns = check_strings(f"watch.{name}", "layers", layers, "path or pattern")
+    if not patterns:
+        raise ValueError(f"watch.{name}: layers must name at least one layer, got {layers!r}; left out, it means all")
     return patterns
 
 

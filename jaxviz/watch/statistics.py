@@ -63,7 +63,11 @@ def statistics(values: Any) -> Statistics:
 
 def as_reals(function: str, tensors: Sequence[Any]) -> list[jax.Array]:
     """Tensors of real numbers, in float32, or all in float64 if one of them is that."""
-    arrays = [jnp.asarray(values) for values in tensors]
+    try:
+        arrays = [jnp.asarray(values) for values in tensors]
+    except (TypeError, ValueError):
+        kinds = ", ".join(sorted({type(values).__name__ for values in tensors}))
+        raise TypeError(f"{function}: values must be an array of real numbers, got {kinds}") from None
     for array in arrays:
         if not (
             jnp.issubdtype(array.dtype, jnp.floating)

@@ -145,5 +145,5 @@ def test_errors():
         histogram(jnp.zeros(3, jnp.complex64))
     with pytest.raises(ValueError, match=r"bins must be 2 to 1024, got 1$"):
         histogram(jnp.zeros(3), bins=1)
-    with pytest.raises(TypeError, match="bins must be an int, got float"):
+    with pytest.raises(TypeError, match="bins must be an int, got"):
         histogram(jnp.zeros(3), bins=4.0)

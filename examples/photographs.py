@@ -1,0 +1,74 @@
+"""Real photographs, a network that knows a thousand things, and a dozen answers to the question why it said what it said.
+
+pip install -e '.[vision]' && python examples/photographs.py --logdir runs/photographs
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import skimage.data
+
+import jaxviz as jv
+from jaxviz.models.pretrained import postprocess, preprocess
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--logdir", type=Path, default=Path("runs/photographs"))
+parser.add_argument("--photographs", nargs="+", default=["chelsea", "coffee", "rocket"], help="names in skimage.data")
+parser.add_argument("--samples", type=int, default=500, help="evaluations of the methods that mask the photograph")
+parser.add_argument("--steps", type=int, default=20, help="of the methods that follow a path or add noise")
+parser.add_argument("--methods", nargs="+", default=None, help="some of them; all by default")
+arguments = parser.parse_args()
+print(f"device: {jax.devices()[0].device_kind} ({jax.default_backend()})")
+
+names = jv.models.imagenet_classes()
+model = jv.Model.from_linen(*jv.models.efficientnet_lite0())
+inputs = np.stack([preprocess(getattr(skimage.data, name)()) for name in arguments.photographs])
+pictures = postprocess(inputs)
+shares = jax.nn.softmax(model.optimized()(inputs))
+target = np.asarray(shares.argmax(axis=1))
+titles = [f"{names[label].split(',')[0]} {share[label]:.0%}" for label, share in zip(target, shares, strict=True)]
+print("answers:", "; ".join(titles))
+
+key, samples, steps = jax.random.key(0), arguments.samples, arguments.steps
+segments = jnp.stack([jv.superpixels(image, segments=60) for image in inputs])
+masked: dict[str, Any] = {"target": target, "baseline": 0.0, "mask": segments, "chunk_size": 24}
+methods = {
+    "saliency": lambda: jv.saliency(model, inputs, target=target),
+    "SmoothGrad": lambda: jv.smooth(jv.gradient, samples=steps)(model, inputs, target=target, key=key),
+    "integrated gradients": lambda: jv.integrated_gradients(model, inputs, target=target, steps=steps),
+    "guided backpropagation": lambda: jv.guided_backprop(model, inputs, target=target),
+    "DeepLIFT": lambda: jv.deeplift(model, inputs, target=target),
+    "LRP": lambda: jv.lrp(model, inputs, target=target, composite="EpsilonPlusFlat"),
+    "Grad-CAM": lambda: jv.grad_cam(model, inputs, layer="head_relu6", target=target),
+    "occlusion": lambda: jv.occlusion(
+        model, inputs, target=target, window=(32, 32, 3), stride=(16, 16, 3), chunk_size=24
+    ),
+    "ablation of superpixels": lambda: jv.feature_ablation(model, inputs, **masked),
+    "KernelSHAP": lambda: jv.kernel_shap(model, inputs, samples=samples, key=key, **masked),
+    "LIME": lambda: jv.lime(model, inputs, samples=samples, key=key, **masked),
+    "RISE": lambda: jv.rise(model, inputs, target=target, samples=samples, key=key, chunk_size=24),
+}
+maps = {}
+for name in arguments.methods or methods:
+    start = time.perf_counter()
+    maps[name] = jax.block_until_ready(methods[name]())
+    print(f"{name}: {time.perf_counter() - start:.1f} s, compilation included")
+    if name in ("integrated gradients", "DeepLIFT"):
+        gap = jv.completeness_gap(model, inputs, maps[name], target=target)
+        print(f"    completeness gap at most {jnp.abs(gap).max():.1e}")
+
+arguments.logdir.mkdir(parents=True, exist_ok=True)
+figure = jv.figures.explanations(pictures, maps, titles=titles, title="Why these answers?")
+figure.savefig(arguments.logdir / "why.png")
+with jv.tensorboard.Writer(arguments.logdir) as writer:
+    writer.figure("why", figure, 0)
+    for name, photograph in zip(arguments.photographs, pictures, strict=True):
+        writer.image(f"photograph/{name}", photograph, 0)
+    for name, attribution in maps.items():
+        writer.histogram(f"attribution/{name.replace(' ', '_')}", attribution, 0)
+print(f"look at it: {arguments.logdir / 'why.png'}, or jaxviz tensorboard {arguments.logdir}")

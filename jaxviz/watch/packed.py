@@ -1,5 +1,6 @@
 """A pytree of many small arrays as few arrays, one per dtype: each array that crosses to the host costs a transfer."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,6 @@ class Packed:
         leaves, offsets = [], [0] * len(arrays)
         for shape, index in self.shapes:
             start = offsets[index]
-            offsets[index] = start + int(np.prod(shape, dtype=int))
+            offsets[index] = start + math.prod(shape)
             leaves.append(arrays[index][start : offsets[index]].reshape(shape))
         return jax.tree.unflatten(self.structure, leaves)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jaxviz._lazy import lazy
 
 if TYPE_CHECKING:
+    from jaxviz.figures.bars import attribution_bars as attribution_bars
     from jaxviz.figures.confusion import confusion_counts as confusion_counts
     from jaxviz.figures.confusion import confusion_matrix as confusion_matrix
     from jaxviz.figures.curves import learning_curves as learning_curves
@@ -31,6 +32,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
         __name__,
         {
             "answers": ".grid",
+            "attribution_bars": ".bars",
             "confusion_counts": ".confusion",
             "confusion_matrix": ".confusion",
             "decision_surface": ".surface",

@@ -41,7 +41,7 @@ methods = {
     "saliency": lambda: jv.saliency(model, inputs, target=target),
     "SmoothGrad": lambda: jv.smooth(jv.gradient, samples=steps)(model, inputs, target=target, key=key),
     "integrated gradients": lambda: jv.integrated_gradients(model, inputs, target=target, steps=steps),
-    "guided backpropagation": lambda: jv.guided_backprop(model, inputs, target=target),
+    "guided backprop": lambda: jv.guided_backprop(model, inputs, target=target),
     "DeepLIFT": lambda: jv.deeplift(model, inputs, target=target),
     "LRP": lambda: jv.lrp(model, inputs, target=target, composite="EpsilonPlusFlat"),
     "Grad-CAM": lambda: jv.grad_cam(model, inputs, layer="head_relu6", target=target),

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from jaxviz.figures.scale import reduce_channels as reduce_channels
     from jaxviz.figures.surface import decision_surface as decision_surface
     from jaxviz.figures.surface import decision_surfaces as decision_surfaces
+    from jaxviz.figures.swarm import beeswarm as beeswarm
 else:  # hidden from type checkers, for which a module with `__getattr__` has every name
     __getattr__, __dir__ = lazy(
         __name__,
         {
             "answers": ".grid",
             "attribution_bars": ".bars",
+            "beeswarm": ".swarm",
             "confusion_counts": ".confusion",
             "confusion_matrix": ".confusion",
             "decision_surface": ".surface",

@@ -174,5 +174,5 @@ def _panel(axes: Axes, row: np.ndarray, scale: Scale, bars: np.ndarray, inches: 
         )
         text = ("+" if value > 0 else "") + canvas.short(value)
         canvas.write(axes, width, i, f" {text} ", size=canvas.NOTE, ha="left" if value >= 0 else "right")
-    axes.axvline(0, color=palette.MUTED, linewidth=0.8, linestyle="-", zorder=3)
+    axes.axvline(0, color=palette.MUTED, linewidth=0.8, linestyle="-", marker="None", zorder=3)
     axes.locator_params(axis="x", nbins=4)

@@ -210,7 +210,8 @@ def explanations(
 
     Args:
         images: a batch `(n, H, W)` or `(n, H, W, C)`, or a sequence of images; at most 24.
-        attributions: for each method's name a batch `(n, H, W)` or `(n, H, W, C)`, or a sequence; 1 to 8 methods.
+        attributions: for each method's name a batch `(n, H, W)` or `(n, H, W, C)`, or a sequence; 1 to 20 methods. More than 8
+            take several lines for each example.
         titles: one text for each example, written beside its image, such as `answers` makes.
         correct: whether each answer is right, shown as the frame's color and width.
         scale: "map" (each map on its own scale) or "method" (each method on one scale for all examples).
@@ -243,26 +244,33 @@ def explanations(
         raise TypeError(
             f"{where}: attributions must be a mapping of names to attributions, got {type(attributions).__name__}"
         )
-    if not 1 <= len(attributions) <= 8:
-        raise ValueError(f"{where}: attributions must hold 1 to 8 methods, got {len(attributions)}")
+    if not 1 <= len(attributions) <= 20:
+        raise ValueError(f"{where}: attributions must hold 1 to 20 methods, got {len(attributions)}")
     names = checks.check_names(where, "titles", titles, count, "image")
     right = None if correct is None else [bool(value) for value in correct]
     if right is not None and len(right) != count:
         raise ValueError(f"{where}: correct must have one entry per image, {count} in all, got {len(right)}")
     pictures = [as_rgb(where, item, f"images[{i}]") for i, item in enumerate(given)]
 
-    side = min(1.5, (canvas.WIDTH - 1.2) / (len(attributions) + 1))
+    lines, columns = canvas.grid_shape(len(attributions) + 1, None, 9)  # of each example
+    side = min(1.5, (canvas.WIDTH - (1.2 if lines == 1 else 0.9)) / columns)
+    longest = max(len(word) for method in attributions for word in str(method).split() or [""])
+    size = canvas.LABEL if lines == 1 and longest * canvas.LABEL * 0.56 / 72 <= side else canvas.NOTE
     ratio = min(max(pictures[0][0].shape[0] / pictures[0][0].shape[1], 0.3), 2.0)
-    height = count * (side * ratio + 0.08) + (0.4 if title else 0.1) + 0.6
-    figure = canvas.sheet(side * (len(attributions) + 1) + 1.3, height, title=title, layout="compressed")
-    grid = figure.subplots(count, len(attributions) + 1, squeeze=False)
+    headings = 1 if lines == 1 else count * lines  # several lines need a heading for each map
+    height = count * lines * (side * ratio + 0.08) + 0.3 * headings + (0.4 if title else 0.1) + 0.3
+    figure = canvas.sheet(side * columns + (1.3 if lines == 1 else 2.0), height, title=title, layout="compressed")
+    panels = figure.subplots(count * lines, columns, squeeze=False)
+    grid = panels.reshape(count, lines * columns)
+    for axes in grid[:, len(attributions) + 1 :].flat:
+        axes.set_axis_off()
     for row, (picture, _) in enumerate(pictures):
         axes = grid[row, 0]
         axes.imshow(to_bytes(picture), interpolation="nearest", origin="upper", aspect="equal")
         color, width = (
             (palette.FAINT, 0.8) if right is None else ((palette.RIGHT, 1.5) if right[row] else (palette.WRONG, 3.5))
         )
-        canvas.picture_panel(axes, title="input" if row == 0 else None, color=color, width=width)
+        canvas.picture_panel(axes, title="input" if row < headings else None, size=size, color=color, width=width)
         if names is not None:
             text = canvas.wrap(names[row], 1.1, canvas.LABEL)
             axes.set_ylabel(
@@ -285,7 +293,8 @@ def explanations(
             clipped += own.clipped if scale == "map" or row == 0 else 0
             axes = grid[row, column]
             _draw(axes, heat, own, pictures[row][0] if overlaid else None)
-            canvas.picture_panel(axes, title=canvas.wrap(str(method), side, canvas.LABEL) if row == 0 else None)
+            heading = canvas.wrap(str(method), side, size) if row < headings else None
+            canvas.picture_panel(axes, title=heading, size=size)
             if own.largest == 0:
                 canvas.write(
                     axes,
@@ -299,7 +308,7 @@ def explanations(
                 )
     unit = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
     label = "share of the map's limit" if scale == "map" else "share of the method's limit"
-    _bar(figure, list(grid.flat), unit, label)
+    _bar(figure, list(panels.flat), unit, label)
     said = (
         [f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."]
         if clipped

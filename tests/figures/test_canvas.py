@@ -55,6 +55,7 @@ EVERY = {
     "histograms_over_steps": lambda: figures.histograms_over_steps(
         [[1, 2], [2, 1]], [0.0, 1.0, 2.0], [0, 1], title="title"
     ),
+    "beeswarm": lambda: figures.beeswarm(HEAT, HEAT[::-1], most=3, limit=0.9, title="title"),
     "attribution_bars": lambda: figures.attribution_bars(
         {"gradient": HEAT[0], "DeepLIFT": HEAT[7]}, values=HEAT[1], most=3, title="title"
     ),

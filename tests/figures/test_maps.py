@@ -104,6 +104,18 @@ def test_explanations_scale_each_map_or_each_method():
         assert scale in figure.axes[-1].get_ylabel()
 
 
+def test_a_dozen_methods_take_several_lines_with_a_heading_for_each_map():
+    heats = {f"method {i}": np.full((2, 4, 4), i + 1.0) for i in range(12)}
+    figure = explanations(np.zeros((2, 4, 4)), heats, titles=["first", "second"])
+    shown = [axes for axes in figure.axes if axes.images]
+    names = ["input", *heats]
+    assert [axes.get_title() for axes in shown] == names * 2
+    assert [axes.get_ylabel() for axes in shown if axes.get_ylabel()] == ["first", "second"]
+    for name, axes in zip(names * 2, shown, strict=True):
+        if name != "input":
+            assert axes.images[0].get_clim()[1] == int(name.split()[1]) + 1
+
+
 def test_explanations_tell_what_is_missing():
     heats = np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)])
     figure = explanations(np.zeros((2, 4, 4)), {"a": heats})
@@ -133,7 +145,7 @@ def test_explanations_tell_what_is_missing():
         (lambda: heatmaps(np.ones((2, 3, 3)), columns=0), ValueError, "columns must be at least 1"),
         (lambda: overlay(np.ones((3, 3)), np.ones((2, 2))), ValueError, "overlay: the attribution's height and width"),
         (lambda: explanations(np.ones((2, 3, 3)), np.ones((2, 3, 3))), TypeError, "must be a mapping"),
-        (lambda: explanations(np.ones((2, 3, 3)), {}), ValueError, "1 to 8 methods, got 0"),
+        (lambda: explanations(np.ones((2, 3, 3)), {}), ValueError, "1 to 20 methods, got 0"),
         (
             lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((1, 3, 3))}),
             ValueError,

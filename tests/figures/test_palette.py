@@ -18,7 +18,7 @@ def deuteranope(colors):
     return np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
 
 
-@pytest.mark.parametrize("name", ["positive", "sequential", "negative"])
+@pytest.mark.parametrize("name", ["positive", "sequential", "negative", "value"])
 def test_one_sided_maps_change_in_lightness_in_one_direction(name):
     steps = np.diff(lightness(palette.table(name)))
     assert (steps > 0).all() if name == "negative" else (steps < 0).all()

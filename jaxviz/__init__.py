@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from jaxviz.attribution import deconvnet as deconvnet
     from jaxviz.attribution import deep_shap as deep_shap
     from jaxviz.attribution import deeplift as deeplift
+    from jaxviz.attribution import eigen_cam as eigen_cam
+    from jaxviz.attribution import eigen_grad_cam as eigen_grad_cam
     from jaxviz.attribution import feature_ablation as feature_ablation
     from jaxviz.attribution import feature_permutation as feature_permutation
     from jaxviz.attribution import grad_cam as grad_cam
+    from jaxviz.attribution import grad_cam_pp as grad_cam_pp
     from jaxviz.attribution import gradient as gradient
     from jaxviz.attribution import guided_backprop as guided_backprop
+    from jaxviz.attribution import hires_cam as hires_cam
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
     from jaxviz.attribution import kernel_shap as kernel_shap
+    from jaxviz.attribution import layer_cam as layer_cam
     from jaxviz.attribution import lime as lime
     from jaxviz.attribution import lrp as lrp
     from jaxviz.attribution import occlusion as occlusion
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
     from jaxviz.attribution import superpixels as superpixels
+    from jaxviz.attribution import xgrad_cam as xgrad_cam
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
     from jaxviz.summaries import Summary as Summary
@@ -57,14 +63,19 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "deconvnet",
                     "deep_shap",
                     "deeplift",
+                    "eigen_cam",
+                    "eigen_grad_cam",
                     "feature_ablation",
                     "feature_permutation",
                     "grad_cam",
+                    "grad_cam_pp",
                     "gradient",
                     "guided_backprop",
+                    "hires_cam",
                     "input_x_gradient",
                     "integrated_gradients",
                     "kernel_shap",
+                    "layer_cam",
                     "lime",
                     "lrp",
                     "occlusion",
@@ -75,6 +86,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "shapley_values",
                     "smooth",
                     "superpixels",
+                    "xgrad_cam",
                 ),
                 ".attribution",
             ),

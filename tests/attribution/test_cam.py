@@ -60,7 +60,11 @@ def test_upsample_to_a_size():
     [
         ({"layer": "gird"}, ValueError, "layer 'gird' not found; layers: grid, flat"),
         ({"layer": "flat"}, ValueError, r"layer 'flat' has an activation of shape \(1, 12\), without spatial axes"),
-        ({"layer": 0}, TypeError, "layer must be the path of a layer, a string, got int"),
+        (
+            {"layer": 0},
+            TypeError,
+            "layer must be the path of a layer, a string, or a tuple of paths and patterns, got int",
+        ),
         ({"layer": "grid", "upsample": (5,)}, ValueError, "one positive int for each of the layer's 2 spatial axes"),
         ({"layer": "grid", "upsample": "yes"}, TypeError, "upsample must be True, False or the size wanted"),
     ],

@@ -1,0 +1,9 @@
+"""Class activation maps: where on a layer's grid the channels that speak for the target are active."""
+
+from jaxviz.attribution.cam.eigen import eigen_cam as eigen_cam
+from jaxviz.attribution.cam.eigen import eigen_grad_cam as eigen_grad_cam
+from jaxviz.attribution.cam.weighted import grad_cam as grad_cam
+from jaxviz.attribution.cam.weighted import grad_cam_pp as grad_cam_pp
+from jaxviz.attribution.cam.weighted import hires_cam as hires_cam
+from jaxviz.attribution.cam.weighted import layer_cam as layer_cam
+from jaxviz.attribution.cam.weighted import xgrad_cam as xgrad_cam

@@ -1,0 +1,147 @@
+"""Class activation maps that are principal components: what varies most over the positions of a layer."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.cam.maps import (
+    Layers,
+    Size,
+    Wanted,
+    activations,
+    activations_and_gradients,
+    finish,
+    wanted,
+)
+from jaxviz.compilation import jit
+from jaxviz.model import Model
+from jaxviz.targets import Target, TargetLike
+
+
+def eigen_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """Eigen-CAM: the activation's first principal component, whatever the target.
+
+    `map = relu(X v)`: `X` is the activation as a matrix `(positions, channels)`, less its mean over the positions, and `v` its
+    first right singular vector, with the sign that makes the map correlate positively with the sum of the channels
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`; integers (token ids) may be given.
+        layer: as for `grad_cam`.
+        target: taken so that the method is called as the others are; the map does not depend on it.
+        relu: False keeps the positions on the other side of the mean.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`. It costs the model up to the layer, once.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: jv.tag(inputs, "grid").sum(axis=(1, 2)), ())
+        >>> eigen_cam(model, jnp.array([[[0.0, 0.0], [3.0, 4.0]]]), layer="grid", relu=False).round(3)
+        Array([[-2.5,  2.5]], dtype=float32)
+
+    Note:
+        The mean is taken off as in pytorch-grad-cam; the paper leaves it, so that the component is mostly the mean. A singular
+        vector has no sign of its own: pytorch-grad-cam's map has either, here it is positive where the layer is active. Where the
+        two largest singular values are equal the component is not determined.
+
+    References:
+        M. B. Muhammad, M. Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299.
+    """
+    name = "eigen_cam"
+    inputs, _ = prepare(name, model, inputs, _anything if target is None else target, differentiable=False)
+    return _eigen_cam(wanted(name, layer, relu, upsample), model, inputs)
+
+
+def eigen_grad_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """Eigen-Grad-CAM: the first principal component of activation times gradient, which depends on the target.
+
+    `map = relu(X v)`: `X` is `d score / d activation * activation` as a matrix `(positions, channels)`, less its mean over the
+    positions, and `v` its first right singular vector, with the sign that makes the map correlate positively with HiResCAM's
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`.
+        layer: as for `grad_cam`.
+        target: as for `gradient`.
+        relu: as for `grad_cam`.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: jv.tag(inputs, "grid")[..., 0].sum(axis=1), ())
+        >>> eigen_grad_cam(model, jnp.array([[[0.0, 9.0], [6.0, 4.0]]]), layer="grid", relu=False).round()
+        Array([[-3.,  3.]], dtype=float32)
+
+    Note:
+        Of pytorch-grad-cam, but for the sign, which is arbitrary there: here what is positive speaks for the target.
+
+    References:
+        J. Gildenblat and contributors. PyTorch library for CAM methods. 2021. https://github.com/jacobgil/pytorch-grad-cam.
+        M. B. Muhammad, M. Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299.
+    """
+    name = "eigen_grad_cam"
+    inputs, prepared = prepare(name, model, inputs, target)
+    return _eigen_grad_cam(wanted(name, layer, relu, upsample), model, inputs, prepared)
+
+
+def _anything(outputs: Any) -> Any:
+    """A target where none is needed; it is never called."""
+    raise NotImplementedError
+
+
+@functools.partial(jit, static_argnums=0)
+def _eigen_cam(wanted: Wanted, model: Model, inputs: Any) -> jax.Array:
+    return finish(wanted, [_component(values) for values in activations(wanted, model, inputs)], inputs)
+
+
+@functools.partial(jit, static_argnums=0)
+def _eigen_grad_cam(wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
+    pairs = activations_and_gradients(wanted, model, inputs, target)
+    return finish(wanted, [_component(gradient * activation) for activation, gradient in pairs], inputs)
+
+
+def _component(values: jax.Array) -> jax.Array:
+    """The first principal component over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
+    batch, *grid, channels = values.shape
+    # An eigenvector of the smaller of the two Gram matrices, in float32 at least: half precision has no decomposition.
+    matrix = values.reshape(batch, -1, channels).astype(jnp.promote_types(values.dtype, jnp.float32))
+    matrix = matrix - matrix.mean(axis=1, keepdims=True)
+    highest = jax.lax.Precision.HIGHEST
+    if matrix.shape[1] <= channels:
+        squared, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bqc->bpq", matrix, matrix, precision=highest))
+        projected = vectors[:, :, -1] * jnp.sqrt(jax.nn.relu(squared[:, -1:]))
+    else:
+        _, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bpd->bcd", matrix, matrix, precision=highest))
+        projected = jnp.einsum("bpc,bc->bp", matrix, vectors[:, :, -1], precision=highest)
+    against = (projected * matrix.sum(axis=2)).sum(axis=1, keepdims=True) < 0
+    return jnp.where(against, -projected, projected).reshape(batch, *grid).astype(values.dtype)

@@ -1,0 +1,172 @@
+"""What all class activation maps have in common: the layers they are of, and the size they are wanted in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz import views
+from jaxviz.attribution.cam import tokens
+from jaxviz.model import Model
+from jaxviz.program import OUTPUT, Edit, Program, Site, evaluate, paths
+from jaxviz.targets import Target, select
+
+Layers = str | tuple[str, ...]
+Size = bool | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a map is asked for: the static part of a call."""
+
+    function: str
+    layer: Layers
+    relu: bool
+    upsample: Size
+
+
+def wanted(function: str, layer: Any, relu: Any, upsample: Any) -> Wanted:
+    """The settings that all methods have, checked."""
+    if isinstance(layer, list):
+        layer = tuple(layer)
+    if not isinstance(layer, str) and not (
+        isinstance(layer, tuple) and layer and all(isinstance(item, str) for item in layer)
+    ):
+        given = f"a tuple of {layer!r}" if isinstance(layer, tuple) else type(layer).__name__
+        raise TypeError(
+            f"{function}: layer must be the path of a layer, a string, or a tuple of paths and patterns, got {given}"
+        )
+    if isinstance(upsample, list):
+        upsample = tuple(upsample)
+    if not isinstance(upsample, bool | tuple):
+        raise TypeError(
+            f"{function}: upsample must be True, False or the size wanted as a tuple of ints, got {upsample!r}"
+        )
+    return Wanted(function, layer, bool(relu), upsample)
+
+
+def sites(wanted: Wanted, program: Program, inputs: Any, *, differentiable: bool = True) -> list[Site]:
+    """The layers' values in the program, with all that can be told of them by their shapes checked."""
+    known = {key.layer: site for key, site in program.sites.items() if key.side == OUTPUT}
+    if isinstance(wanted.layer, str) and wanted.layer in known:
+        chosen: tuple[str, ...] = (wanted.layer,)
+    else:
+        patterns = (wanted.layer,) if isinstance(wanted.layer, str) else wanted.layer
+        chosen = paths.choose(wanted.function, patterns, known)
+    if isinstance(wanted.layer, str) and len(chosen) > 1:
+        raise ValueError(
+            f"{wanted.function}: layer {wanted.layer!r} fits {len(chosen)} layers; give one of them, or the tuple "
+            f"({wanted.layer!r},) for the mean of their maps: {', '.join(chosen)}"
+        )
+    for layer in chosen:
+        _check(wanted.function, layer, known[layer].leaves, inputs, differentiable)
+    return [known[layer] for layer in chosen]
+
+
+def _check(function: str, layer: str, leaves: Any, inputs: Any, differentiable: bool) -> None:
+    """Raises unless the activation is a float array with a batch, 1 to 3 spatial axes, and channels."""
+    if len(leaves) != 1:
+        raise ValueError(f"{function}: layer {layer!r} has {len(leaves)} arrays as its activation, not one map")
+    (activation,) = leaves
+    if not 3 <= len(activation.shape) <= 5:
+        raise ValueError(
+            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, without spatial axes; choose a "
+            "layer whose activation is (batch, *spatial, channels), a convolution for instance"
+        )
+    if activation.shape[0] != jax.tree.leaves(inputs)[0].shape[0]:
+        raise ValueError(
+            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, whose axis 0 is not the batch"
+        )
+    if not jnp.issubdtype(activation.dtype, jnp.floating):
+        raise TypeError(
+            f"{function}: layer {layer!r} has an activation of {activation.dtype}, "
+            f"{'which cannot be differentiated' if differentiable else 'not of floating-point numbers'}"
+        )
+
+
+def activations(wanted: Wanted, model: Model, inputs: Any) -> list[jax.Array]:
+    """The layers' activations, `(batch, *grid, channels)` each."""
+    program = views.program(model, inputs)
+    found = sites(wanted, program, inputs, differentiable=False)
+    leaves = jax.tree.leaves((model.params, model.keywords, inputs))
+    _, captured = evaluate(program, leaves, capture=[site.key for site in found], outputs=False)
+    return _grids(wanted, found, captured, inputs)
+
+
+def activations_and_gradients(
+    wanted: Wanted, model: Model, inputs: Any, target: Target
+) -> list[tuple[jax.Array, jax.Array]]:
+    """The layers' activations and the score's derivatives by them, `(batch, *grid, channels)` each: forward and backward once."""
+    program = views.program(model, inputs, lambda outputs: select(outputs, target))
+    found = sites(wanted, program, inputs)
+    leaves = jax.tree.leaves((model.params, model.keywords, inputs))
+
+    def score(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:
+        # By a shift that is added, not by the activation itself: of several layers each is then seen through the others.
+        edits = {site.key: Edit(wanted.function, jnp.add, (shift,)) for site, shift in zip(found, shifts, strict=True)}
+        scores, captured = evaluate(program, leaves, capture=[site.key for site in found], edits=edits)
+        return scores.sum(), captured
+
+    shifts = [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
+    gradients, captured = jax.grad(score, has_aux=True)(shifts)
+    named = dict(zip([site.key for site in found], gradients, strict=True))
+    return list(zip(_grids(wanted, found, captured, inputs), _grids(wanted, found, named, inputs), strict=True))
+
+
+def _grids(wanted: Wanted, found: list[Site], values: Any, inputs: Any) -> list[jax.Array]:
+    return [tokens.to_grid(wanted.function, site.key.layer, values[site.key], inputs) for site in found]
+
+
+def finish(wanted: Wanted, cams: list[jax.Array], inputs: Any) -> jax.Array:
+    """The map asked for, of those of the layers: negative values left out, in the size wanted; of several layers the mean."""
+    if wanted.upsample is False:
+        sizes = {cam.shape[1:] for cam in cams}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"{wanted.function}: the layers have grids of several sizes, {', '.join(map(str, sorted(sizes)))}; give "
+                "upsample=True, or the size wanted"
+            )
+        return combine(wanted, cams, None)
+    size = wanted.upsample if isinstance(wanted.upsample, tuple) else _spatial(wanted.function, cams[0], inputs)
+    for cam in cams:
+        if len(size) != cam.ndim - 1 or not all(hasattr(side, "__index__") and side >= 1 for side in size):
+            raise ValueError(
+                f"{wanted.function}: upsample must be one positive int for each of the layer's {cam.ndim - 1} spatial axes, "
+                f"got {size}"
+            )
+    return combine(wanted, cams, size)
+
+
+def combine(wanted: Wanted, cams: list[jax.Array], size: tuple[int, ...] | None) -> jax.Array:
+    """The map of one layer as it is; of a tuple of layers the mean, each as a share of its largest value in an example."""
+    cams = [jax.nn.relu(cam) if wanted.relu else cam for cam in cams]
+    if isinstance(wanted.layer, str):
+        return resized(cams[0], size)
+    shares = [resized(_share(cam), size) for cam in cams]
+    return sum(shares[1:], shares[0]) / len(shares)
+
+
+def _share(cam: jax.Array) -> jax.Array:
+    largest = jnp.abs(cam).max(axis=tuple(range(1, cam.ndim)), keepdims=True)
+    return cam / jnp.where(largest == 0, jnp.ones_like(largest), largest)
+
+
+def resized(values: jax.Array, size: tuple[int, ...] | None) -> jax.Array:
+    """Values `(batch, *grid)` or `(batch, *grid, channels)` in another size of the grid, by linear interpolation."""
+    if size is None:
+        return values
+    rest = values.shape[1 + len(size) :]
+    return jax.image.resize(values, (values.shape[0], *size, *rest), "linear", antialias=False)
+
+
+def _spatial(function: str, cam: jax.Array, inputs: Any) -> tuple[int, ...]:
+    """The spatial axes of the input that the map is of."""
+    shapes = {leaf.shape[1:-1] for leaf in jax.tree.leaves(inputs) if leaf.ndim == cam.ndim + 1}
+    if len(shapes) == 1:
+        return shapes.pop()
+    found = [leaf.shape for leaf in jax.tree.leaves(inputs)]
+    raise ValueError(
+        f"{function}: the layer's map has {cam.ndim - 1} spatial axes, and the inputs of shapes {found} do not tell one "
+        "size for it; give upsample=(size, ...) or upsample=False"
+    )

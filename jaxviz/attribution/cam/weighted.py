@@ -1,0 +1,302 @@
+"""Class activation maps of a layer's activation and the score's gradient by it: Grad-CAM and its kin."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations_and_gradients, finish, wanted
+from jaxviz.compilation import jit
+from jaxviz.model import Model
+from jaxviz.targets import Target, TargetLike
+
+Combine = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def grad_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """Grad-CAM: a layer's channels, weighted by the mean of the score's gradient over their positions.
+
+    `map = relu(sum_c mean_positions(d score / d activation_c) * activation_c)`
+
+    Args:
+        model: the model.
+        inputs: as for `gradient`; for upsampling with channels last, `(batch, *spatial, channels)`.
+        layer: path of a layer whose activation is `(batch, *spatial, channels)` with 1 to 3 spatial axes (`model.layers(inputs)`
+            lists them): as a rule the last convolution, or its activation function. Where the inputs have 2 or 3 spatial axes, an
+            activation `(batch, tokens, channels)` is a vision transformer's: its tokens are laid out as the grid that has the
+            inputs' aspect ratio, without up to 8 class tokens before them. A tuple of paths and patterns is for the mean over all
+            layers that fit: of their maps, each divided by its largest absolute value in the example, at the size wanted.
+        target: as for `gradient`.
+        relu: False keeps the map's negative values, which speak against the target.
+        upsample: True resizes the map (linearly) to the spatial axes of the inputs: of the one input that has as many axes as the
+            layer. A tuple of ints is the size wanted; False leaves the layer's grid.
+
+    Returns:
+        The map of each example, without channels, of the activation's dtype: `(batch, *spatial)`.
+
+    Raises:
+        TypeError, ValueError: as for `gradient`, and if the layer is not found or has no spatial axes, its tokens make no grid,
+            or upsample does not tell a size.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> module = jv.models.CNN(classes=3, channels=(4, 8))
+        >>> images = jnp.ones((2, 8, 8, 1))
+        >>> model = jv.Model.from_linen(module, module.init(jax.random.key(0), images))
+        >>> grad_cam(model, images, layer="relu_1", target=0).shape
+        (2, 8, 8)
+        >>> grad_cam(model, images, layer=("relu_*",), target=0).shape
+        (2, 8, 8)
+
+    Note:
+        Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its
+        own. pytorch-grad-cam stretches every map to the range from 0 to 1; here a map keeps its scale, and a map that is 0
+        everywhere stays so. Over several layers it takes the mean of the stretched maps, and stretches that.
+
+    References:
+        R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
+        via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
+    """
+    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, relu, upsample)
+
+
+def grad_cam_pp(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """Grad-CAM++: Grad-CAM with weights that do not depend on how large an object is, nor on how often it is there.
+
+    `map = relu(sum_c w_c * activation_c)`, `w_c = sum_positions(relu(g_c) / (2 + g_c * sum_positions(activation_c)))` with
+    `g_c = d score / d activation_c`
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`.
+        layer: as for `grad_cam`; best the output of a ReLU, or another activation that is at least 0.
+        target: as for `gradient`; a logit.
+        relu: as for `grad_cam`.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: 2.0 * jv.tag(inputs, "grid").sum(axis=(1, 2)), ())
+        >>> grad_cam_pp(model, jnp.array([[[1.0], [3.0]]]), layer="grid")  # each position weighs 2 / (2 + 2 * 4)
+        Array([[0.4, 1.2]], dtype=float32)
+
+    Note:
+        The paper's third and second derivatives are those of `exp(score)` in a layer after which all is linear; `exp(score)`, a
+        factor of the whole map, is left out, as in pytorch-grad-cam. There the quotient has 1e-6 in its denominator, before it is
+        divided by `g_c ** 2`, which makes weights of small gradients smaller. Where the denominator is 0, the weight is 0.
+
+    References:
+        A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian. Grad-CAM++: Improved Visual Explanations for Deep
+        Convolutional Networks. WACV 2018. arXiv:1710.11063.
+    """
+    return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, relu, upsample)
+
+
+def xgrad_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """XGrad-CAM: Grad-CAM whose mean of the gradient is weighted by the activation.
+
+    `map = relu(sum_c w_c * activation_c)`, `w_c = sum_positions(g_c * activation_c) / sum_positions(activation_c)` with
+    `g_c = d score / d activation_c`
+
+    For a network that is linear after the layer, without biases, the map with `relu=False` sums to the score.
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`.
+        layer: as for `grad_cam`; best the output of a ReLU, or another activation that is at least 0.
+        target: as for `gradient`.
+        relu: as for `grad_cam`.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> weights = jnp.array([[[4.0], [0.0]]])
+        >>> model = jv.Model.from_function(lambda params, inputs: (weights * jv.tag(inputs, "grid")).sum(axis=(1, 2)), ())
+        >>> xgrad_cam(model, jnp.array([[[1.0], [3.0]]]), layer="grid")  # the channel weighs 4 / 4
+        Array([[1., 3.]], dtype=float32)
+
+    Note:
+        pytorch-grad-cam adds 1e-7 to the sum of the activation. Here a channel whose sum is 0 has no weight.
+
+    References:
+        R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao, B. Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of
+        CNNs. BMVC 2020. arXiv:2008.02312.
+    """
+    return weighted_map("xgrad_cam", _activation_weighted, model, inputs, target, layer, relu, upsample)
+
+
+def hires_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """HiResCAM: the gradient at each position times the activation there.
+
+    `map = relu(sum_c d score / d activation_c * activation_c)`
+
+    For a network that is linear after the layer, but for biases, this is what each position contributes to the score.
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`.
+        layer: as for `grad_cam`.
+        target: as for `gradient`.
+        relu: as for `grad_cam`.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> weights = jnp.array([[[4.0], [1.0]]])
+        >>> model = jv.Model.from_function(lambda params, inputs: (weights * jv.tag(inputs, "grid")).sum(axis=(1, 2)), ())
+        >>> hires_cam(model, jnp.array([[[1.0], [3.0]]]), layer="grid")
+        Array([[4., 3.]], dtype=float32)
+
+    Note:
+        As pytorch-grad-cam's, but for its scale (see `grad_cam`).
+
+    References:
+        R. L. Draelos, L. Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks.
+        2020. arXiv:2011.08891.
+    """
+    return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, relu, upsample)
+
+
+def layer_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """LayerCAM: the positive part of the gradient at each position times the activation there; good at early layers, too.
+
+    `map = relu(sum_c relu(d score / d activation_c) * activation_c)`
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`.
+        layer: as for `grad_cam`.
+        target: as for `gradient`.
+        relu: as for `grad_cam`.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> weights = jnp.array([[[4.0], [-1.0]]])
+        >>> model = jv.Model.from_function(lambda params, inputs: (weights * jv.tag(inputs, "grid")).sum(axis=(1, 2)), ())
+        >>> layer_cam(model, jnp.array([[[1.0], [3.0]]]), layer="grid")
+        Array([[4., 0.]], dtype=float32)
+
+    Note:
+        As pytorch-grad-cam's, but for its scale (see `grad_cam`). To join early layers with late ones the paper scales the early
+        layers' maps by a hyperbolic tangent and takes the maximum; a tuple of layers has the mean here.
+
+    References:
+        P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
+        Localization. IEEE Transactions on Image Processing 30, 2021.
+    """
+    return weighted_map("layer_cam", _positive, model, inputs, target, layer, relu, upsample)
+
+
+def weighted_map(
+    name: str, combine: Combine, model: Any, inputs: Any, target: Any, layer: Any, relu: Any, upsample: Any
+) -> jax.Array:
+    """The map that a function makes of activation and gradient, `(batch, *grid, channels)`, with the settings of all methods."""
+    inputs, prepared = prepare(name, model, inputs, target)
+    return _weighted_map(combine, wanted(name, layer, relu, upsample), model, inputs, prepared)
+
+
+@functools.partial(jit, static_argnums=(0, 1))
+def _weighted_map(combine: Combine, wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
+    cams = [combine(*pair) for pair in activations_and_gradients(wanted, model, inputs, target)]
+    return finish(wanted, cams, inputs)
+
+
+def _positions(values: jax.Array) -> tuple[int, ...]:
+    return tuple(range(1, values.ndim - 1))
+
+
+def mean_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Grad-CAM's map on the layer's grid, with its sign."""
+    weights = gradient.mean(axis=_positions(gradient), keepdims=True)
+    return (weights * activation).sum(axis=-1)
+
+
+def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:
+    # The paper's g^2 / (2 g^2 + g^3 sum(activation)) with g^2 canceled: what is small stays exact.
+    below = 2 + gradient * activation.sum(axis=_positions(activation), keepdims=True)
+    is_zero = below == 0
+    shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(gradient) / jnp.where(is_zero, 1, below))
+    return (shares.sum(axis=_positions(shares), keepdims=True) * activation).sum(axis=-1)
+
+
+def _activation_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
+    total = activation.sum(axis=_positions(activation), keepdims=True)
+    is_zero = total == 0
+    weights = (gradient * activation).sum(axis=_positions(activation), keepdims=True) / jnp.where(is_zero, 1, total)
+    return (jnp.where(is_zero, jnp.zeros_like(weights), weights) * activation).sum(axis=-1)
+
+
+def _elementwise(activation: jax.Array, gradient: jax.Array) -> jax.Array:
+    return (gradient * activation).sum(axis=-1)
+
+
+def _positive(activation: jax.Array, gradient: jax.Array) -> jax.Array:
+    return (jax.nn.relu(gradient) * activation).sum(axis=-1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxviz import tensorboard as tensorboard
     from jaxviz import train as train
     from jaxviz import watch as watch
+    from jaxviz.attribution import ablation_cam as ablation_cam
     from jaxviz.attribution import completeness_gap as completeness_gap
     from jaxviz.attribution import deconvnet as deconvnet
     from jaxviz.attribution import deep_shap as deep_shap
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import grad_cam_pp as grad_cam_pp
     from jaxviz.attribution import gradient as gradient
     from jaxviz.attribution import guided_backprop as guided_backprop
+    from jaxviz.attribution import guided_grad_cam as guided_grad_cam
     from jaxviz.attribution import hires_cam as hires_cam
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import relevance_report as relevance_report
     from jaxviz.attribution import rise as rise
     from jaxviz.attribution import saliency as saliency
+    from jaxviz.attribution import score_cam as score_cam
     from jaxviz.attribution import shapley_sampling as shapley_sampling
     from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
@@ -59,6 +62,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             "tag": ".program",
             **dict.fromkeys(
                 (
+                    "ablation_cam",
                     "completeness_gap",
                     "deconvnet",
                     "deep_shap",
@@ -71,6 +75,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "grad_cam_pp",
                     "gradient",
                     "guided_backprop",
+                    "guided_grad_cam",
                     "hires_cam",
                     "input_x_gradient",
                     "integrated_gradients",
@@ -82,6 +87,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "relevance_report",
                     "rise",
                     "saliency",
+                    "score_cam",
                     "shapley_sampling",
                     "shapley_values",
                     "smooth",

@@ -3,12 +3,15 @@
 All methods are called alike, `method(model, inputs, *, target=None, ...)`, and give what has the structure and shapes of inputs.
 """
 
+from jaxviz.attribution.cam import ablation_cam as ablation_cam
 from jaxviz.attribution.cam import eigen_cam as eigen_cam
 from jaxviz.attribution.cam import eigen_grad_cam as eigen_grad_cam
 from jaxviz.attribution.cam import grad_cam as grad_cam
 from jaxviz.attribution.cam import grad_cam_pp as grad_cam_pp
+from jaxviz.attribution.cam import guided_grad_cam as guided_grad_cam
 from jaxviz.attribution.cam import hires_cam as hires_cam
 from jaxviz.attribution.cam import layer_cam as layer_cam
+from jaxviz.attribution.cam import score_cam as score_cam
 from jaxviz.attribution.cam import xgrad_cam as xgrad_cam
 from jaxviz.attribution.gradients import gradient as gradient
 from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient

@@ -104,6 +104,9 @@ METHODS = {
     "layer_cam": Row(jv.layer_cam, {"layer": "conv"}, like_inputs=False),
     "eigen_cam": Row(jv.eigen_cam, {"layer": "conv"}, like_inputs=False),
     "eigen_grad_cam": Row(jv.eigen_grad_cam, {"layer": "conv"}, like_inputs=False),
+    "score_cam": Row(jv.score_cam, {"layer": "conv", "baseline": 0.1}, chunked=True, like_inputs=False),
+    "ablation_cam": Row(jv.ablation_cam, {"layer": "conv"}, chunked=True, like_inputs=False),
+    "guided_grad_cam": Row(jv.guided_grad_cam, {"layer": "conv"}),
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False
     ),

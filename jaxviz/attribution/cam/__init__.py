@@ -2,6 +2,9 @@
 
 from jaxviz.attribution.cam.eigen import eigen_cam as eigen_cam
 from jaxviz.attribution.cam.eigen import eigen_grad_cam as eigen_grad_cam
+from jaxviz.attribution.cam.guided import guided_grad_cam as guided_grad_cam
+from jaxviz.attribution.cam.scored import ablation_cam as ablation_cam
+from jaxviz.attribution.cam.scored import score_cam as score_cam
 from jaxviz.attribution.cam.weighted import grad_cam as grad_cam
 from jaxviz.attribution.cam.weighted import grad_cam_pp as grad_cam_pp
 from jaxviz.attribution.cam.weighted import hires_cam as hires_cam

@@ -121,7 +121,7 @@ def _anything(outputs: Any) -> Any:
 
 @functools.partial(jit, static_argnums=0)
 def _eigen_cam(wanted: Wanted, model: Model, inputs: Any) -> jax.Array:
-    return finish(wanted, [_component(values) for values in activations(wanted, model, inputs)], inputs)
+    return finish(wanted, [_component(values) for values in activations(wanted, model, inputs).values()], inputs)
 
 
 @functools.partial(jit, static_argnums=0)

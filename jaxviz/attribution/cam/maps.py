@@ -1,5 +1,6 @@
 """What all class activation maps have in common: the layers they are of, and the size they are wanted in."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,13 +86,15 @@ def _check(function: str, layer: str, leaves: Any, inputs: Any, differentiable: 
         )
 
 
-def activations(wanted: Wanted, model: Model, inputs: Any) -> list[jax.Array]:
-    """The layers' activations, `(batch, *grid, channels)` each."""
+def activations(wanted: Wanted, model: Model, inputs: Any) -> OrderedDict[str, jax.Array]:
+    """The layers' activations by path, `(batch, *grid, channels)` each."""
     program = views.program(model, inputs)
     found = sites(wanted, program, inputs, differentiable=False)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
     _, captured = evaluate(program, leaves, capture=[site.key for site in found], outputs=False)
-    return _grids(wanted, found, captured, inputs)
+    # Ordered, since JAX sorts the keys of a plain dict.
+    grids = _grids(wanted, found, captured, inputs)
+    return OrderedDict(zip([site.key.layer for site in found], grids, strict=True))
 
 
 def activations_and_gradients(

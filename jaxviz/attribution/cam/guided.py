@@ -1,0 +1,69 @@
+"""Guided Grad-CAM: guided backpropagation where Grad-CAM looks."""
+
+import functools
+from typing import Any
+
+import jax
+
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.cam.maps import Layers, Wanted, activations_and_gradients, combine, wanted
+from jaxviz.attribution.cam.weighted import mean_weighted
+from jaxviz.attribution.rules.guided import guided_backprop
+from jaxviz.compilation import jit
+from jaxviz.model import Model
+from jaxviz.targets import Target, TargetLike
+
+
+def guided_grad_cam(model: Model, inputs: Any, *, layer: Layers, target: TargetLike = None, relu: bool = True) -> Any:
+    """Guided Grad-CAM: guided backpropagation times the Grad-CAM map at the size of the inputs.
+
+    `attribution = guided_backprop(inputs) * resized(grad_cam(inputs))`
+
+    Args:
+        model: the model.
+        inputs: as for `gradient`, with channels last, `(batch, *spatial, channels)`, and with as many spatial axes as the layer.
+        layer: as for `grad_cam`.
+        target: as for `gradient`.
+        relu: False keeps the Grad-CAM map's negative values.
+
+    Returns:
+        The attribution, of the structure, shapes and dtypes of inputs.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`, and if an input has not as many spatial axes as the layer.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> module = jv.models.CNN(classes=3, channels=(4, 8))
+        >>> images = jnp.ones((2, 8, 8, 1))
+        >>> model = jv.Model.from_linen(module, module.init(jax.random.key(0), images))
+        >>> guided_grad_cam(model, images, layer="relu_1", target=0).shape
+        (2, 8, 8, 1)
+
+    Note:
+        There is no setting `upsample`: the map always has the size of the inputs. Captum's `GuidedGradCam` enlarges it by
+        repeating the nearest value, or as told; here it is by linear interpolation, as in the paper.
+
+    References:
+        R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
+        via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
+    """
+    name = "guided_grad_cam"
+    inputs, prepared = prepare(name, model, inputs, target)
+    guided = guided_backprop(model, inputs, target=prepared)
+    return _product(wanted(name, layer, relu, True), model, inputs, prepared, guided)
+
+
+@functools.partial(jit, static_argnums=0)
+def _product(wanted: Wanted, model: Model, inputs: Any, target: Target, guided: Any) -> Any:
+    cams = [mean_weighted(*pair) for pair in activations_and_gradients(wanted, model, inputs, target)]
+
+    def times_map(leaf: jax.Array) -> jax.Array:
+        if any(leaf.ndim != cam.ndim + 1 for cam in cams):
+            raise ValueError(
+                f"{wanted.function}: an input of shape {leaf.shape} has not as many spatial axes as the layer, whose map is "
+                f"{cams[0].shape}; explain it alone, and what else the model takes as a keyword of the model's constructor"
+            )
+        return leaf * combine(wanted, cams, leaf.shape[1:-1])[..., None].astype(leaf.dtype)
+
+    return jax.tree.map(times_map, guided)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from jaxviz.figures.surface import decision_surface as decision_surface
     from jaxviz.figures.surface import decision_surfaces as decision_surfaces
     from jaxviz.figures.swarm import beeswarm as beeswarm
+    from jaxviz.figures.tokens import token_html as token_html
+    from jaxviz.figures.tokens import token_text as token_text
 else:  # hidden from type checkers, for which a module with `__getattr__` has every name
     __getattr__, __dir__ = lazy(
         __name__,
@@ -52,5 +54,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             "overlay": ".maps",
             "overlay_rgb": ".rgb",
             "reduce_channels": ".scale",
+            "token_html": ".tokens",
+            "token_text": ".tokens",
         },
     )

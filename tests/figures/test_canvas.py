@@ -55,6 +55,14 @@ EVERY = {
     "histograms_over_steps": lambda: figures.histograms_over_steps(
         [[1, 2], [2, 1]], [0.0, 1.0, 2.0], [0, 1], title="title"
     ),
+    "token_text": lambda: figures.token_text(
+        [["not", "bad", "!"], ["un", "##like", "##ly"] * 9],
+        [HEAT[0, :3], HEAT[:, :3].reshape(-1)[:24].tolist() + [np.nan] * 3],
+        titles=["a", "b"],
+        correct=[True, False],
+        title="title",
+        limit=0.8,
+    ),
     "beeswarm": lambda: figures.beeswarm(HEAT, HEAT[::-1], most=3, limit=0.9, title="title"),
     "attribution_bars": lambda: figures.attribution_bars(
         {"gradient": HEAT[0], "DeepLIFT": HEAT[7]}, values=HEAT[1], most=3, title="title"

@@ -66,7 +66,7 @@ arguments.logdir.mkdir(parents=True, exist_ok=True)
 if "RISE" in maps:  # a mean score under masks, high everywhere: what tells places apart is the difference from its mean
     maps["RISE less its mean"] = (rise := maps.pop("RISE")) - rise.mean(axis=(1, 2, 3), keepdims=True)
 # Single pixels are too small to be seen here. The sum over a patch is the patch's attribution.
-patches = {name: map.reshape(-1, 56, 4, 56, 4, 3).sum(axis=(2, 4, 5)) for name, map in maps.items()}
+patches = {name: map.reshape(len(map), 56, 4, 56, 4, -1).sum(axis=(2, 4, 5)) for name, map in maps.items()}
 title = "Why these answers? Each map in patches of 4 x 4 pixels"
 figure = jv.figures.explanations(pictures, patches, titles=titles, title=title)
 figure.savefig(arguments.logdir / "why.png")

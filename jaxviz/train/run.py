@@ -31,6 +31,7 @@ class Run:
     def __init__(self, state: State, source: Source, recipe: Recipe, epochs: int, place: Placement) -> None:
         self.state: State = place.replicated(state)
         self.source, self.recipe, self.epochs, self.place = source, recipe, epochs, place
+        self.unwatched = replace(recipe, hooks=())  # where no hook is due, a program without them costs the least
         self.epoch = self.batch = 0  # where in the data the next step is
         self.patience, self.best, self.stopped = Patience(), None, False
         self.recorder: Recorder
@@ -90,17 +91,23 @@ class Run:
     def _dispatch(self, chunk: Sequence[Row], most: int) -> tuple[State, StepReport]:
         source = self.source
         if not isinstance(source, Arrays) or not source.resident:
-            return one(self.state, chunk[0].payload, self.recipe)
+            return one(self.state, chunk[0].payload, self._recipe(chunk[0].step))
         if most == 1:
+            recipe = self._recipe(chunk[0].step)
             if source.whole:
-                return one(self.state, source.data, self.recipe)
-            return gathered(self.state, source.data, self.place.split(chunk[0].payload), self.recipe)
+                return one(self.state, source.data, recipe)
+            return gathered(self.state, source.data, self.place.split(chunk[0].payload), recipe)
         indices = None
         if not source.whole:
             indices = np.zeros((most, chunk[0].size), np.int32)
             indices[: len(chunk)] = [row.payload for row in chunk]
             indices = self.place.split(indices, axis=1)
         return many(self.state, source.data, indices, np.int32(len(chunk)), self.recipe, most)
+
+    def _recipe(self, step: int) -> Recipe:
+        """What is done at a step: with the hooks, if one of them is due."""
+        due = any(step % hook.every == 0 for hook in self.recipe.hooks if not hook.probe)
+        return self.recipe if due else self.unwatched
 
     def _explain(self, row: Row) -> None:
         """Raises an error that says so, where a step failed because the network cannot be applied to the data."""

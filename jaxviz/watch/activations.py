@@ -10,7 +10,8 @@ from jaxviz.checks import applying, check_flag, check_number, check_text, given
 from jaxviz.program import paths
 from jaxviz.watch.histogram import BINS, check_bins
 from jaxviz.watch.hook import Hook, StepView, check_probe, needed
-from jaxviz.watch.parameters import Patterns, as_patterns, check_statistics, described, write_described
+from jaxviz.watch.parameters import Patterns, as_patterns
+from jaxviz.watch.tensors import check_statistics, described, write_described
 
 Bounds = tuple[float | None, float | None]
 

@@ -14,10 +14,10 @@ from flax import nnx
 
 from jaxviz.checks import check_flag, check_strings
 from jaxviz.program import paths
-from jaxviz.watch.histogram import BINS, check_bins, describe, histograms_of
+from jaxviz.watch.histogram import BINS, check_bins
 from jaxviz.watch.hook import Hook, StepView, needed
+from jaxviz.watch.tensors import check_statistics, described, write_described
 
-STATISTICS = ("mean", "std", "norm", "zeros", "low", "high")
 Patterns = str | Iterable[str]
 
 
@@ -128,48 +128,6 @@ def _parameters(
         write_described(writer, step, name, values, statistics, histograms)
 
     return Hook(name, measure, write, every)
-
-
-def check_statistics(name: str, statistics: Iterable[str]) -> tuple[str, ...]:
-    """The names of the statistics to write, checked."""
-    statistics = check_strings(f"watch.{name}", "statistics", statistics, "name")
-    for one in statistics:
-        if one not in STATISTICS:
-            raise ValueError(f"watch.{name}: statistics must be of {', '.join(STATISTICS)}; got {one!r}")
-    return statistics
-
-
-def described(tensors: Mapping[str, jax.Array], bins: int, statistics: tuple[str, ...]) -> Any:
-    """Histograms and the wanted statistics by path, ready to be packed."""
-    leaves = list(tensors.values())
-    if not leaves:
-        return {}
-    if statistics:
-        counted, found = describe(leaves, bins=bins)
-        columns = {one: getattr(found, one) for one in statistics}
-    else:  # without the sums that they need
-        counted, columns = histograms_of(leaves, bins=bins), {}
-    columns |= {"nan": counted.nan, "inf": counted.inf + counted.neginf}
-    return {
-        path: (counted.counts[index], counted.edges[index], {one: column[index] for one, column in columns.items()})
-        for index, path in enumerate(tensors)
-    }
-
-
-def write_described(
-    writer: Any, step: int, name: str, values: Mapping[str, Any], statistics: tuple[str, ...], histograms: bool
-) -> None:
-    """Writes all histograms in one event, and all scalars in one."""
-    tables, scalars = {}, {}
-    for path, (counts, edges, found) in values.items():
-        if histograms and counts.any():
-            tables[f"{name}/{path}"] = counts, edges
-        scalars.update({f"{name}_{one}/{path}": float(found[one]) for one in statistics if counts.any()})
-        scalars.update({f"{name}_{one}/{path}": float(found[one]) for one in ("nan", "inf") if found[one]})
-    if tables:
-        writer.histograms(tables, step)
-    if scalars:
-        writer.scalars(scalars, step)
 
 
 def _norm(values: jax.Array) -> jax.Array:

@@ -279,7 +279,7 @@ def test_filters_and_errors():
     watcher = watch.Watcher(Recorder(), [watch.weights(layers=("**/bias", "Dense_0/k*"))])
     (packed,) = watcher.measure(view).values()
     step, values = packed.unpack(tuple(map(np.asarray, packed.arrays)))
-    assert (step, list(values["weights"])) == (1, ["Dense_0/bias", "Dense_0/kernel"])
+    assert (step, values["weights"].paths) == (1, ("Dense_0/bias", "Dense_0/kernel"))
     with pytest.raises(ValueError, match=r"watch\.weights: layer 'conv' not found; .*Dense_0/kernel"):
         watch.Watcher(Recorder(), [watch.weights(layers="conv")]).measure(view)
     with pytest.raises(ValueError, match=r"watch\.gradients: the StepView has no grads"):

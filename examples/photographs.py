@@ -37,6 +37,8 @@ print("answers:", "; ".join(titles))
 key, samples, steps = jax.random.key(0), arguments.samples, arguments.steps
 segments = jnp.stack([jv.superpixels(image, segments=60) for image in inputs])
 masked: dict[str, Any] = {"target": target, "baseline": 0.0, "mask": segments, "chunk_size": 24}
+# RISE takes a score that is small where nothing is seen: the share of the answer, not its logit.
+share = lambda logits: jnp.take_along_axis(jax.nn.softmax(logits), target[:, None], axis=1)[:, 0]
 methods = {
     "saliency": lambda: jv.saliency(model, inputs, target=target),
     "SmoothGrad": lambda: jv.smooth(jv.gradient, samples=steps)(model, inputs, target=target, key=key),
@@ -51,7 +53,7 @@ methods = {
     "ablation of superpixels": lambda: jv.feature_ablation(model, inputs, **masked),
     "KernelSHAP": lambda: jv.kernel_shap(model, inputs, samples=samples, key=key, **masked),
     "LIME": lambda: jv.lime(model, inputs, samples=samples, key=key, **masked),
-    "RISE": lambda: jv.rise(model, inputs, target=target, samples=samples, key=key, chunk_size=24),
+    "RISE": lambda: jv.rise(model, inputs, target=share, samples=samples, key=key, chunk_size=24),
 }
 maps = {}
 for name in arguments.methods or methods:
@@ -63,8 +65,6 @@ for name in arguments.methods or methods:
         print(f"    completeness gap at most {jnp.abs(gap).max():.1e}")
 
 arguments.logdir.mkdir(parents=True, exist_ok=True)
-if "RISE" in maps:  # a mean score under masks, high everywhere: what tells places apart is the difference from its mean
-    maps["RISE less its mean"] = (rise := maps.pop("RISE")) - rise.mean(axis=(1, 2, 3), keepdims=True)
 # Single pixels are too small to be seen here. The sum over a patch is the patch's attribution.
 patches = {name: map.reshape(len(map), 56, 4, 56, 4, -1).sum(axis=(2, 4, 5)) for name, map in maps.items()}
 title = "Why these answers? Each map in patches of 4 x 4 pixels"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxviz.figures.rgb import overlay_rgb as overlay_rgb
     from jaxviz.figures.scale import normalize as normalize
     from jaxviz.figures.scale import reduce_channels as reduce_channels
+    from jaxviz.figures.series import time_series as time_series
     from jaxviz.figures.surface import decision_surface as decision_surface
     from jaxviz.figures.surface import decision_surfaces as decision_surfaces
     from jaxviz.figures.swarm import beeswarm as beeswarm
@@ -54,6 +55,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             "overlay": ".maps",
             "overlay_rgb": ".rgb",
             "reduce_channels": ".scale",
+            "time_series": ".series",
             "token_html": ".tokens",
             "token_text": ".tokens",
         },

@@ -55,6 +55,9 @@ EVERY = {
     "histograms_over_steps": lambda: figures.histograms_over_steps(
         [[1, 2], [2, 1]], [0.0, 1.0, 2.0], [0, 1], title="title"
     ),
+    "time_series": lambda: figures.time_series(
+        HEAT[:, :2], {"gradient": HEAT[:, :2], "DeepLIFT": HEAT[:, 2]}, scale="method", title="title", limit=0.5
+    ),
     "token_text": lambda: figures.token_text(
         [["not", "bad", "!"], ["un", "##like", "##ly"] * 9],
         [HEAT[0, :3], HEAT[:, :3].reshape(-1)[:24].tolist() + [np.nan] * 3],

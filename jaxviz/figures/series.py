@@ -1,0 +1,219 @@
+"""Time series with their attribution: in the background of each curve, or as strips below it, one for each method."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from jaxviz.figures import canvas, checks, palette
+from jaxviz.figures.scale import PERCENTILE, Scale, Sign, shared_scale, signed_part
+
+MOST_CHANNELS, MOST_METHODS = 12, 6
+
+
+def time_series(
+    series: npt.ArrayLike,
+    attribution: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    *,
+    times: npt.ArrayLike | None = None,
+    channel_names: Sequence[str] | None = None,
+    scale: Literal["shared", "method"] = "shared",
+    sign: Sign = "all",
+    percentile: float = PERCENTILE,
+    limit: float | None = None,
+    x_label: str = "time",
+    title: str | None = None,
+) -> canvas.Figure:
+    """Draws the curve of each channel on the colors of its attribution; several methods as strips of color under the curve.
+
+    All channels have one scale of colors, so that they compare. What is NaN in the series is a gap in the curve; NaN and inf in
+    the attribution are yellow.
+
+    Args:
+        series: `(time,)` or `(time, channels)`, at most 12 channels, in their own units.
+        attribution: `(time,)`, the same for all channels, or `(time, channels)`; or for each method's name one of these, 1 to 6
+            methods.
+        times: `(time,)`, when the values were measured, increasing; by default 0, 1, ...
+        channel_names: one name for each channel; by default "channel 0", "channel 1", ...
+        scale: "shared" (all methods on one scale, for those that explain the score in its own unit) or "method" (each on its own;
+            colors then show shares of the method's limit).
+        sign: "all", "positive", "negative" or "absolute"; see `normalize`.
+        percentile: the share of the non-zero magnitudes within a scale, in %, within the colors' range; see `normalize`.
+        limit: the magnitude at which the colors saturate, for one scale over several figures.
+        x_label: what the times are, and in what unit.
+        title: a title.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: a bad shape, too many channels or methods, counts that differ, times that do not increase, a bad scale, sign,
+            percentile or limit.
+        TypeError: something is not made of real numbers.
+
+    Example:
+        >>> figure = time_series([1.0, 3.0, 2.0], [0.0, 2.0, -1.0], channel_names=["speed"])
+        >>> figure.axes[0].get_ylabel(), figure.axes[0].images[0].get_clim()
+        ('speed', (-2.0, 2.0))
+    """
+    where = "time_series"
+    checks.check_choice(where, "scale", scale, ("shared", "method"))
+    curves = checks.as_numbers(where, "series", series)
+    curves = curves[:, None] if curves.ndim == 1 else curves
+    if curves.ndim != 2 or curves.size == 0 or curves.shape[1] > MOST_CHANNELS:
+        hint = "; for one example of a batch give series[i]" if curves.ndim == 3 else ""
+        raise ValueError(
+            f"{where}: series must have shape (time,) or (time, channels), with at most {MOST_CHANNELS} channels, got "
+            f"{np.shape(series)}{hint}"
+        )
+    steps, channels = curves.shape
+    names = checks.check_names(where, "channel_names", channel_names, channels, "channel")
+    names = names or ([f"channel {i}" for i in range(channels)] if channels > 1 else [""])
+    at = np.arange(steps, dtype=float) if times is None else checks.as_numbers(where, "times", times)
+    if at.shape != (steps,) or not np.isfinite(at).all() or (np.diff(at) <= 0).any():
+        raise ValueError(f"{where}: times must have shape ({steps},), finite and increasing, got shape {at.shape}")
+    alone = not isinstance(attribution, Mapping)
+    given: Mapping[str, Any] = attribution if isinstance(attribution, Mapping) else {"": attribution}
+    if not 1 <= len(given) <= MOST_METHODS:
+        raise ValueError(f"{where}: attribution must hold 1 to {MOST_METHODS} methods, got {len(given)}")
+    heats = {
+        name: _heat(where, "attribution" if alone else f"attribution[{name!r}]", heat, steps, channels)
+        for name, heat in given.items()
+    }
+    settings: dict[str, Any] = {"sign": sign, "percentile": percentile, "limit": limit}
+    common = shared_scale(where, list(heats.values()), **settings)
+    scales = {
+        name: common if scale == "shared" else shared_scale(where, [heat], **settings) for name, heat in heats.items()
+    }
+
+    edges = _edges(at)
+    strip = 0.0 if alone else 0.2 * len(heats)
+    curve = 1.15 if channels <= 4 else 0.8
+    figure = canvas.sheet(canvas.WIDTH, channels * (curve + strip + 0.12) + 0.65 + (0.3 if title else 0.0), title=title)
+    rows = figure.subplots(
+        channels * (1 if alone else 2),
+        1,
+        squeeze=False,
+        sharex=True,
+        gridspec_kw={"height_ratios": ([curve] if alone else [curve, strip]) * channels},
+    )[:, 0]
+    canvas.space(figure, w_pad=0.06, h_pad=0.05, wspace=0.0, hspace=0.0)
+    for i in range(channels):
+        axes = rows[i if alone else 2 * i]
+        last = i == channels - 1
+        _curve(axes, at, curves[:, i])
+        canvas.panel(axes, y_label=names[i], x_label=x_label if last and alone else None, frame=("left", "bottom"))
+        axes.yaxis.label.set_parse_math(False)
+        if alone:
+            _strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
+            axes.tick_params(labelbottom=last)
+            continue
+        axes.tick_params(labelbottom=False)
+        below = rows[2 * i + 1]
+        for k, (name, heat) in enumerate(heats.items()):
+            _strip(below, edges, heat[:, i], scales[name], (len(heats) - k - 1, len(heats) - k))
+        canvas.panel(below, x_label=x_label if last else None, frame=("bottom",))
+        below.set(ylim=(0, len(heats)))
+        below.set_yticks([len(heats) - k - 0.5 for k in range(len(heats))], labels=list(heats))
+        below.tick_params(left=False, labelbottom=last, bottom=last)
+        for line in range(1, len(heats)):
+            below.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
+    for axes in rows:
+        axes.set_xlim(edges[0], edges[-1])
+    shares = scale == "method" and len(heats) > 1
+    clipped = sum(part.clipped for part in scales.values())
+    shown = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1) if shares else common
+    canvas.color_bar(
+        figure,
+        list(rows),
+        map=shown.map,
+        low=shown.low,
+        high=shown.high,
+        label="share of the method's limit" if shares else "attribution" if sign != "absolute" else "|attribution|",
+        clipped=clipped > 0,
+    )
+    notes = common.notes()
+    if shares:
+        unlimited = (
+            f"The limit covers {percentile:g} % of the non-zero magnitudes of each method; stronger ones saturate."
+        )
+        notes = [unlimited] if clipped and limit is None else []
+        for name, part in scales.items():
+            told = part.notes() if part.nan + part.inf or part.largest == 0 else []
+            notes += [f"{name}: {note}" for note in told if "saturate" not in note]
+    if not np.isfinite(curves).all():
+        notes.append(
+            f"Gaps in the curves: {int((~np.isfinite(curves)).sum()):,} of {curves.size:,} values are NaN or inf."
+        )
+    canvas.add_notes(figure, notes)
+    return figure
+
+
+def _heat(where: str, name: str, attribution: Any, steps: int, channels: int) -> np.ndarray:
+    """One attribution as `(time, channels)`."""
+    heat = checks.as_numbers(where, name, attribution)
+    if heat.shape == (steps,):
+        return np.repeat(heat[:, None], channels, axis=1)
+    if heat.shape != (steps, channels):
+        raise ValueError(f"{where}: {name} must have shape ({steps},) or ({steps}, {channels}), got {heat.shape}")
+    return heat
+
+
+def _edges(at: np.ndarray) -> np.ndarray:
+    """Where each time's color begins and ends: half way to its neighbors."""
+    if len(at) == 1:
+        return np.array([at[0] - 0.5, at[0] + 0.5])
+    middles = (at[1:] + at[:-1]) / 2
+    return np.concatenate([[2 * at[0] - middles[0]], middles, [2 * at[-1] - middles[-1]]])
+
+
+def _curve(axes: Axes, at: np.ndarray, values: np.ndarray) -> None:
+    """Draws a channel; on strong colors, a white edge keeps the curve visible."""
+    shown = np.where(np.isfinite(values), values, np.nan)
+    marker = "o" if len(at) <= 60 else "None"
+    for color, width, size in ((palette.PAPER, 3.6, 5.5), (palette.INK, 1.6, 3.0)):
+        axes.plot(
+            at,
+            shown,
+            color=color,
+            linewidth=width,
+            linestyle="-",
+            marker=marker,
+            markersize=size,
+            markeredgewidth=0,
+            zorder=3,
+        )
+    finite = shown[np.isfinite(shown)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    room = 0.12 * (high - low) or 0.5
+    axes.set_ylim(low - room, high + room)
+    axes.locator_params(axis="y", nbins=4)
+
+
+def _strip(axes: Axes, edges: np.ndarray, heat: np.ndarray, scale: Scale, height: tuple[float, float]) -> None:
+    """Paints the attribution of each time over a range of y."""
+    shown = np.ma.masked_invalid(signed_part(heat, scale.sign))
+    if np.allclose(np.diff(edges), edges[1] - edges[0]):
+        axes.imshow(
+            shown[None],
+            cmap=canvas.color_map(scale.map),
+            vmin=scale.low,
+            vmax=scale.high,
+            aspect="auto",
+            origin="lower",
+            interpolation="nearest",
+            extent=(edges[0], edges[-1], *height),
+            zorder=0,
+        )
+    else:
+        axes.pcolorfast(
+            edges,
+            np.array(height),
+            shown[None],
+            cmap=canvas.color_map(scale.map),
+            vmin=scale.low,
+            vmax=scale.high,
+            zorder=0,
+        )

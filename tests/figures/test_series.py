@@ -1,0 +1,75 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxviz import figures
+
+time_series: Any = figures.time_series  # matplotlib annotates what artists hold too widely to be indexed
+
+SERIES = np.array([[0.0, 10.0], [1.0, 20.0], [2.0, np.nan], [3.0, 40.0]])
+HEAT = np.array([[0.0, 1.0], [2.0, -4.0], [0.5, 0.0], [np.nan, 0.0]])
+
+
+def test_the_background_of_each_channel_is_its_attribution_on_one_scale():
+    figure = time_series(SERIES, HEAT, channel_names=["a", "$b$"], x_label="day")
+    first, second = figure.axes[:2]
+    for axes, column in ((first, 0), (second, 1)):
+        np.testing.assert_array_equal(np.ma.filled(axes.images[0].get_array(), np.nan)[0], HEAT[:, column])
+        assert axes.images[0].get_clim() == (-4, 4)
+        assert axes.images[0].get_extent()[:2] == [-0.5, 3.5]
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), SERIES[:, column])
+    assert (first.get_ylabel(), second.get_ylabel(), second.get_xlabel()) == ("a", "$b$", "day")
+    assert "1 NaN of 8 values, shown in yellow." in figure.get_supxlabel()
+    assert "Gaps in the curves: 1 of 8 values" in figure.get_supxlabel()
+
+
+def test_one_attribution_for_all_channels():
+    figure = time_series(SERIES, [1.0, 2.0, 3.0, 4.0])
+    for axes in figure.axes[:2]:
+        np.testing.assert_array_equal(axes.images[0].get_array()[0], [1, 2, 3, 4])
+
+
+def test_methods_are_strips_on_a_shared_scale_or_on_their_own():
+    methods = {"a": HEAT[:, 0], "b": 10 * HEAT[:, 1]}
+    for scale, limits in (("shared", [(-40, 40), (-40, 40)]), ("method", [(-2, 2), (-40, 40)])):
+        strips = time_series(SERIES[:, 0], methods, scale=scale).axes[1]
+        assert [image.get_clim() for image in strips.images] == limits
+        assert [label.get_text() for label in strips.get_yticklabels()] == ["a", "b"]
+        heights = [image.get_extent()[2:] for image in strips.images]
+        assert heights == [[1, 2], [0, 1]]  # the first on top
+    assert "a: 1 NaN of 4 values" in time_series(SERIES[:, 0], methods, scale="method").get_supxlabel()
+
+
+def test_uneven_times_have_borders_half_way():
+    figure = time_series([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], times=[0.0, 1.0, 4.0])
+    axes = figure.axes[0]
+    assert axes.get_xlim() == (-0.5, 5.5)
+    mesh = (axes.images + list(axes.collections))[0]
+    np.testing.assert_array_equal(np.ravel(mesh.get_array()), [1, 2, 3])
+
+
+def test_a_limit_clips_and_says_so():
+    figure = time_series([1.0, 2.0], [1.0, 5.0], limit=2.0)
+    assert figure.axes[0].images[0].get_clim() == (-2, 2)
+    assert figure.get_supxlabel() == "Colors saturate at 2; the largest magnitude is 5."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "words"),
+    [
+        ((np.ones((2, 3, 4)), np.ones((3, 4))), {}, r"got \(2, 3, 4\); for one example of a batch give series\[i\]"),
+        ((np.ones((4, 13)), np.ones(4)), {}, "at most 12 channels"),
+        ((np.ones(0), np.ones(0)), {}, r"got \(0,\)"),
+        ((np.ones(4), np.ones(3)), {}, r"attribution must have shape \(4,\) or \(4, 1\), got \(3,\)"),
+        ((np.ones(4), {"a": np.ones(3)}), {}, r"attribution\['a'\] must have shape"),
+        ((np.ones(4), {}), {}, "1 to 6 methods, got 0"),
+        ((np.ones(2), np.ones(2)), {"times": [1.0, 1.0]}, "finite and increasing"),
+        ((np.ones(2), np.ones(2)), {"times": [1.0]}, r"times must have shape \(2,\)"),
+        ((np.ones(2), np.ones(2)), {"scale": "own"}, "scale must be one of 'shared', 'method'"),
+        ((np.ones(2), np.ones(2)), {"channel_names": ["a", "b"]}, "one entry per channel, 1 in all, got 2"),
+    ],
+)
+def test_bad_input_is_named(arguments, settings, words):
+    with pytest.raises(ValueError, match=words):
+        time_series(*arguments, **settings)

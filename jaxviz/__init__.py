@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import eigen_grad_cam as eigen_grad_cam
     from jaxviz.attribution import feature_ablation as feature_ablation
     from jaxviz.attribution import feature_permutation as feature_permutation
+    from jaxviz.attribution import full_grad as full_grad
     from jaxviz.attribution import grad_cam as grad_cam
     from jaxviz.attribution import grad_cam_pp as grad_cam_pp
     from jaxviz.attribution import gradient as gradient
@@ -71,6 +72,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "eigen_grad_cam",
                     "feature_ablation",
                     "feature_permutation",
+                    "full_grad",
                     "grad_cam",
                     "grad_cam_pp",
                     "gradient",

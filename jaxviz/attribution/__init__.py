@@ -6,6 +6,7 @@ All methods are called alike, `method(model, inputs, *, target=None, ...)`, and 
 from jaxviz.attribution.cam import ablation_cam as ablation_cam
 from jaxviz.attribution.cam import eigen_cam as eigen_cam
 from jaxviz.attribution.cam import eigen_grad_cam as eigen_grad_cam
+from jaxviz.attribution.cam import full_grad as full_grad
 from jaxviz.attribution.cam import grad_cam as grad_cam
 from jaxviz.attribution.cam import grad_cam_pp as grad_cam_pp
 from jaxviz.attribution.cam import guided_grad_cam as guided_grad_cam

@@ -107,6 +107,7 @@ METHODS = {
     "score_cam": Row(jv.score_cam, {"layer": "conv", "baseline": 0.1}, chunked=True, like_inputs=False),
     "ablation_cam": Row(jv.ablation_cam, {"layer": "conv"}, chunked=True, like_inputs=False),
     "guided_grad_cam": Row(jv.guided_grad_cam, {"layer": "conv"}),
+    "full_grad": Row(jv.full_grad, like_inputs=False),
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False
     ),

@@ -2,6 +2,7 @@
 
 from jaxviz.attribution.cam.eigen import eigen_cam as eigen_cam
 from jaxviz.attribution.cam.eigen import eigen_grad_cam as eigen_grad_cam
+from jaxviz.attribution.cam.full import full_grad as full_grad
 from jaxviz.attribution.cam.guided import guided_grad_cam as guided_grad_cam
 from jaxviz.attribution.cam.scored import ablation_cam as ablation_cam
 from jaxviz.attribution.cam.scored import score_cam as score_cam

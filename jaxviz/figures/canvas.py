@@ -51,7 +51,7 @@ def sheet(
     if layout is not None:
         space(figure, w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.02)
     if title is not None:
-        figure.suptitle(wrap(title, width, TITLE + 1), size=TITLE + 1, weight="bold", color=palette.INK)
+        figure.suptitle(wrap(title, width * 0.88, TITLE + 1), size=TITLE + 1, weight="bold", color=palette.INK)
     return figure
 
 

@@ -82,21 +82,15 @@ def token_text(
     notes = scale.notes()
     text_notes = canvas.wrap(" ".join(notes), width, canvas.NOTE) if notes else ""
     below = 0.62 + (0.16 * (text_notes.count("\n") + 1) if notes else 0.0)
-    above = 0.12 if title is None else 0.42
+    heading = "" if title is None else canvas.wrap(title, width * 0.88, canvas.TITLE)  # bold letters are wider
+    above = 0.12 if title is None else 0.24 + 0.18 * (heading.count("\n") + 1)
     height = above + y + below
     figure = canvas.sheet(width, height, layout=None)
     axes = canvas.blank_panel(figure, width, height)
     top = height - above
     if title is not None:
-        canvas.write(
-            axes,
-            EDGE,
-            height - 0.24,
-            canvas.wrap(title, width, canvas.TITLE),
-            size=canvas.TITLE,
-            weight="bold",
-            ha="left",
-        )
+        settings = {"weight": "bold", "ha": "left", "va": "top"}
+        canvas.write(axes, EDGE, height - 0.16, heading, size=canvas.TITLE, **settings)
     for i, k, x, down, w in placed:
         if k is None:
             color = palette.INK if right is None else palette.RIGHT if right[i] else palette.WRONG

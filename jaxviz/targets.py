@@ -21,7 +21,7 @@ class Target:
         function: the callable, static and compared by value, or None. With both None the outputs are the score themselves.
     """
 
-    index: jax.Array | None = None
+    index: jax.Array | np.ndarray | None = None
     function: Static | None = field(default=None, metadata={"static": True})
 
 
@@ -71,7 +71,7 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
                 f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}"
             )
         # Filled on the host: an int and an array are then the same program.
-        return Target(jnp.asarray(np.broadcast_to(values.astype(np.int32), shape[:1])))
+        return Target(np.broadcast_to(values.astype(np.int32), shape[:1]))
     return Target(jnp.broadcast_to(index.astype(jnp.int32), shape[:1]))
 
 

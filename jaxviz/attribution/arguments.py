@@ -3,6 +3,7 @@
 Checks of shapes and types work under `jax.jit`; checks of values (NaN, a target out of range) are left out there.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
     """
     check_model(function, model)
     inputs = _arrays(function, model, inputs, differentiable)
-    return inputs, targets.prepare(function, _outputs.eval_shape(model, inputs), target)
+    return inputs, targets.prepare(function, _shapes(model, inputs), target)
 
 
 def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> Any:
@@ -60,7 +61,7 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
             )
     inputs = jax.tree.map(jnp.asarray, inputs)
     arrays = jax.tree.leaves(inputs)
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not _finite(arrays):
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not all(map(_finite, arrays)):
         counts = {
             f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf)))
             for i, leaf in enumerate(arrays)
@@ -132,17 +133,34 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
         ) from None
 
 
+def _shapes(model: Model, inputs: Any) -> Any:
+    """The model's outputs as shapes and dtypes."""
+    leaves, structure = jax.tree.flatten((model, inputs))
+    return _shapes_of(structure, tuple(map(jax.typeof, leaves)), jnp.result_type(float))
+
+
+@functools.lru_cache(
+    maxsize=1024
+)  # of its own: JAX's way to what it has traced already takes half of a small network's time
+def _shapes_of(structure: Any, kinds: tuple[Any, ...], precision: Any) -> Any:
+    leaves = [jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type) for kind in kinds]
+    model, inputs = structure.unflatten(leaves)
+    return _outputs.eval_shape(model, inputs)
+
+
 @jax.jit
 def _outputs(model: Model, inputs: Any) -> Any:
     return model(inputs)
 
 
 @jax.jit
-def _all_finite(leaves: list[jax.Array]) -> jax.Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+def _all_finite(leaf: jax.Array) -> jax.Array:
+    return jnp.isfinite(leaf).all()
 
 
-def _finite(leaves: list[jax.Array]) -> bool:
-    result = _all_finite(leaves)
-    # Constants inside a jitted function are not looked at either.
+def _finite(leaf: jax.Array) -> bool:
+    if all(device.platform == "cpu" for device in leaf.devices()) and leaf.is_fully_addressable:
+        return bool(np.isfinite(np.asarray(leaf)).all())  # without a copy
+    result = _all_finite(leaf)
+    # Constants inside a jitted function are not looked at.
     return isinstance(result, jax.core.Tracer) or bool(result)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
@@ -144,12 +145,12 @@ def feature_permutation(
     return _losses(ours, parts)
 
 
-@jax.jit
+@jit
 def _scores_without(without: jax.Array, game: Game) -> jax.Array:
     return game.scores(jnp.arange(game.groups.count)[None] != without[:, None])
 
 
-@jax.jit
+@jit
 def _scores_permuted(variations: jax.Array, game: Game, key: jax.Array) -> jax.Array:
     batch = jax.tree.leaves(game.inputs)[0].shape[0]
 
@@ -165,7 +166,7 @@ def _scores_permuted(variations: jax.Array, game: Game, key: jax.Array) -> jax.A
     return jax.vmap(score)(variations)
 
 
-@jax.jit
+@jit
 def _losses(game: Game, parts: list[jax.Array]) -> Any:
     """The attribution, of the scores of the inputs and, once or several times, of the inputs without each group."""
     scores = jnp.concatenate(parts)

@@ -11,8 +11,8 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.perturbation.groups import Groups, feature_count, groups
+from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import lowerings
 from jaxviz.targets import Target, TargetLike, select
 
 MOST_REGRESSED = 4096  # groups: a matrix of 64 MiB
@@ -62,11 +62,11 @@ def game(
 
 def scores_of(model: Model, inputs: Any, target: Target) -> jax.Array:
     """The scores of inputs, `(batch,)`, in float32 at least: unchecked and not jitted."""
-    scores = select(lowerings.call(Model.__call__, model, inputs), target)
+    scores = select(model(inputs), target)
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 
-@jax.jit
+@jit
 def ends(game: Game) -> jax.Array:
     """The worth of no group at all, and of all: `(2, batch)`."""
     return game.scores(jnp.array([[False], [True]]) & jnp.ones((1, game.groups.count), bool))
@@ -83,7 +83,7 @@ def collect(
     return chunks.fold(append, [], variations, sizes, progress=progress, label=label)
 
 
-@jax.jit
+@jit
 def scores_in(numbers: jax.Array, coalitions: jax.Array, game: Game) -> jax.Array:
     """What those coalitions of a list, bool `(n, groups)`, are worth that have these numbers."""
     return game.scores(coalitions[numbers])

@@ -12,6 +12,7 @@ import numpy as np
 from jaxviz.attribution.arguments import check_choice, check_count, check_key
 from jaxviz.attribution.perturbation import surrogates
 from jaxviz.attribution.perturbation.game import Game, check_regression, collect, game, indices, scores_of
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.static import Static
 from jaxviz.targets import TargetLike
@@ -138,7 +139,7 @@ def _number(function: str, name: str, value: Any, *, at_least_0: bool = False) -
     return np.float32(value)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jit, static_argnums=(0, 1, 2))
 def _coalitions(sampler: Static, samples: int, count: int, key: jax.Array) -> jax.Array:
     if sampler.value is not None:
         return jnp.asarray(sampler.value(key, samples, count)).astype(bool)
@@ -147,7 +148,7 @@ def _coalitions(sampler: Static, samples: int, count: int, key: jax.Array) -> ja
     )
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _weighted_scores(
     kernel: Static, numbers: jax.Array, coalitions: jax.Array, game: Game, width: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -191,7 +192,7 @@ def _distance(kind: str, game: Game, sample: Any, coalition: jax.Array) -> jax.A
     return 1 - (one * other).sum(axis=1) / jnp.maximum(norms, 1e-8)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _coefficients(
     surrogate: Static, game: Game, coalitions: jax.Array, parts: list[tuple[jax.Array, jax.Array]], strength: jax.Array
 ) -> Any:

@@ -12,6 +12,7 @@ from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.perturbation.game import Game, game, indices, scores_of, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
@@ -143,7 +144,7 @@ def _smooth_mask(cells: tuple[int, ...], shape: tuple[int, ...], key: jax.Array,
     return mask
 
 
-@functools.partial(jax.jit, static_argnames="cells")
+@functools.partial(jit, static_argnames="cells")
 def _add_seen(
     total: jax.Array, numbers: jax.Array, cells: tuple[int, ...] | None, game: Game, key: jax.Array, keep: jax.Array
 ) -> jax.Array:
@@ -163,7 +164,7 @@ def _add_seen(
     return total + weighted_sum(masks, scores.astype(jnp.float32))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _attribution(cells: tuple[int, ...] | None, game: Game, total: jax.Array, expected: jax.Array) -> Any:
     means = (total / expected).T
     if cells is None:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.perturbation.game import Game, ends, game, indices, weighted_sum
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
@@ -161,7 +162,7 @@ def shapley_sampling(
     return _sampled(ours, total, worth, ranks)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+@functools.partial(jit, static_argnums=(1, 2, 3))
 def orders(key: jax.Array, samples: int, count: int, antithetic: bool) -> jax.Array:
     """Random orders of so many groups: the rank of each group in each, int32 `(samples, count)`."""
     drawn = -(-samples // 2) if antithetic else samples
@@ -181,7 +182,7 @@ def _factors(count: int) -> np.ndarray:
     return np.array([inside, outside])
 
 
-@jax.jit
+@jit
 def _add_coalitions(
     total: jax.Array, numbers: jax.Array, game: Game, worth: jax.Array, factors: jax.Array
 ) -> jax.Array:
@@ -192,7 +193,7 @@ def _add_coalitions(
     return total + weighted_sum(weights, game.scores(coalitions) - worth[:1])
 
 
-@jax.jit
+@jit
 def _add_joined(
     total: jax.Array, variations: tuple[jax.Array, jax.Array], game: Game, worth: jax.Array, ranks: jax.Array
 ) -> jax.Array:
@@ -204,13 +205,13 @@ def _add_joined(
     return total + weighted_sum(weights, game.scores(rank < length[:, None]) - worth[:1])
 
 
-@jax.jit
+@jit
 def _sampled(game: Game, total: jax.Array, worth: jax.Array, ranks: jax.Array) -> Any:
     is_last = (ranks == game.groups.count - 1).astype(total.dtype)
     total = total + is_last.sum(axis=0)[:, None] * (worth[1:] - worth[:1])
     return game.groups.attribution(total.T / len(ranks), game.inputs)
 
 
-@jax.jit
+@jit
 def _attribution(game: Game, shares: jax.Array) -> Any:
     return game.groups.attribution(shares.T, game.inputs)

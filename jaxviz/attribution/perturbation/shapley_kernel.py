@@ -20,6 +20,7 @@ from jaxviz.attribution.perturbation.game import (
     scores_in,
     weighted_sum,
 )
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
@@ -146,7 +147,7 @@ def _plan(count: int, samples: int) -> _Plan:
     return _Plan(np.concatenate(whole), np.array(weights, np.float64), chances, drawn)
 
 
-@functools.partial(jax.jit, static_argnums=4)
+@functools.partial(jit, static_argnums=4)
 def _coalitions(
     whole: jax.Array, weights: jax.Array, chances: jax.Array, key: jax.Array, drawn: int
 ) -> tuple[jax.Array, jax.Array]:
@@ -168,7 +169,7 @@ def _coalitions(
     return jnp.concatenate([whole, random]), jnp.concatenate([weights, each])
 
 
-@jax.jit
+@jit
 def _solution(game: Game, coalitions: jax.Array, weights: jax.Array, parts: list[jax.Array], worth: jax.Array) -> Any:
     dtype = worth.dtype
     gain = worth[1] - worth[0]

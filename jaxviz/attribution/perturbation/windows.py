@@ -11,6 +11,7 @@ from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.perturbation.game import collect, scores_of, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype, feature_count
+from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike
 
@@ -127,7 +128,7 @@ def _shares(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ..
     return shares
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit, static_argnums=0)
 def _scores(
     number: int, starts: jax.Array, sides: jax.Array, model: Model, inputs: Any, baseline: Any, target: Target
 ) -> jax.Array:
@@ -147,7 +148,7 @@ def _scores(
     return jax.vmap(score)(starts)
 
 
-@jax.jit
+@jit
 def _averaged(leaf: jax.Array, parts: list[jax.Array], shares: list[jax.Array]) -> jax.Array:
     scores = jnp.concatenate(parts)
     losses = (scores[:1] - scores[1:]).reshape(*(len(share) for share in shares), -1)

@@ -3,8 +3,8 @@
     python examples/own_rule.py --logdir runs/own_rule
 
 LRP and DeepLIFT know what to do with every operation of a program, so that any network has an explanation. Where you know better,
-say so: here DeepLIFT is to take an activation as a whole, not as the product that it is computed by; and LRP is to share
-relevance out by the magnitude of what the inputs of a layer contribute, whatever the sign.
+say so: here LRP is to share relevance out by the magnitude of what the inputs of a layer contribute, whatever the sign; and
+DeepLIFT is to take the derivative of an activation, as libraries do that do not know it, which costs it its completeness.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxviz as jv
-from jaxviz.attribution.rules import Composite, Epsilon, rescale
+from jaxviz.attribution.rules import Composite, Epsilon, pairs
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--logdir", type=Path, default=Path("runs/own_rule"))
@@ -55,9 +55,10 @@ def by_magnitude(layer, x, relevance):
     return jnp.abs(x) * back(relevance / jnp.maximum(sums, 1e-9))[0]
 
 
-def secant(equation, operands, where):
-    """DeepLIFT: the activation is one function, whose multiplier is its secant from the baseline to the input."""
-    return rescale.elementwise(equation, operands, where)
+def derivative(equation, operands, where):
+    """DeepLIFT: the activation's multiplier is its derivative at the inputs, not its secant from the baseline to there."""
+    (x,) = operands  # its values at the inputs and at the baseline
+    return [pairs.pair(signed_log(x.value), signed_log(x.reference))]
 
 
 (images, labels), (test_images, test_labels) = jv.data.mnist()
@@ -85,14 +86,15 @@ maps = {
     "LRP": jv.lrp(model, inputs, target=target),
     "LRP, by magnitude": jv.lrp(model, inputs, target=target, composite=composite),
     "DeepLIFT": jv.deeplift(model, inputs, target=target),
-    "DeepLIFT, activation as a whole": jv.deeplift(model, inputs, target=target, rules={"signed_log()": secant}),
+    "DeepLIFT, by derivative": jv.deeplift(model, inputs, target=target, rules={"signed_log()": derivative}),
 }
 score = model(inputs)[np.arange(len(inputs)), target]
 change = score - model(0 * inputs)[np.arange(len(inputs)), target]
+np.set_printoptions(precision=2)
 for name, attribution in maps.items():
     total = attribution.sum(axis=(1, 2, 3))
     promised = change if name.startswith("DeepLIFT") else score
-    print(f"{name}: sums to {np.round(total, 2)}, promised: {np.round(promised, 2)}")
+    print(f"{name}: sums to {np.asarray(total)}, promised: {np.asarray(promised)}")
 
 titles, correct = jv.figures.answers(test_labels[: len(inputs)], target)
 figure = jv.figures.explanations(inputs, maps, titles=titles, correct=correct, title="The same network, other rules")

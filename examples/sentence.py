@@ -11,6 +11,7 @@ import collections
 import csv
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +103,11 @@ for name in ("integrated gradients", "DeepLIFT"):
 with jv.tensorboard.Writer(arguments.logdir, start_step=int(state.step)) as writer:
     for name, attribution in attributions.items():
         cut = [row[: len(sentence)] for row, sentence in zip(np.asarray(attribution), words, strict=True)]
-        settings = {"titles": titles, "correct": correct, "title": f"What speaks for praise? Words by {name}"}
+        settings: dict[str, Any] = {
+            "titles": titles,
+            "correct": correct,
+            "title": f"What speaks for praise? Words by {name}",
+        }
         figure = jv.figures.token_text(words, cut, **settings)
         stem = name.replace(" ", "_")
         figure.savefig(arguments.logdir / f"{stem}.png")

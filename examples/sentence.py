@@ -113,5 +113,10 @@ with jv.tensorboard.Writer(arguments.logdir, start_step=int(state.step)) as writ
         figure.savefig(arguments.logdir / f"{stem}.png")
         (arguments.logdir / f"{stem}.html").write_text(jv.figures.token_html(words, cut, **settings), encoding="utf-8")
         writer.figure(f"words/{stem}", figure, int(state.step))
+        best = [
+            f"- {title}: {' '.join(sentence[i] for i in np.argsort(-np.abs(row))[:5])}"
+            for title, sentence, row in zip(titles, words, cut, strict=True)
+        ]
+        writer.text(f"strongest_words/{stem}", "\n".join(best), int(state.step))
         writer.histogram(f"attribution/{stem}", np.concatenate(cut), int(state.step))
 print(f"look at it: {arguments.logdir / 'integrated_gradients.png'}, or jaxviz tensorboard {arguments.logdir}")

@@ -58,8 +58,8 @@ def token_text(
 
     Example:
         >>> figure = token_text(["not", "bad", "!"], [1.5, -0.5, 0.0], title="positive (0.81)")
-        >>> [text.get_text() for text in figure.axes[0].texts]
-        ['not', 'bad', '!']
+        >>> [text.get_text() for text in figure.axes[0].texts[:4]]
+        ['positive (0.81)', 'not', 'bad', '!']
     """
     where = "token_text"
     sentences, scale = colored(where, tokens, attributions, pieces, sign, percentile, limit, channels)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from jaxviz import train as train
     from jaxviz import watch as watch
     from jaxviz.attribution import ablation_cam as ablation_cam
+    from jaxviz.attribution import at_layer as at_layer
     from jaxviz.attribution import completeness_gap as completeness_gap
+    from jaxviz.attribution import conductance as conductance
     from jaxviz.attribution import deconvnet as deconvnet
     from jaxviz.attribution import deep_shap as deep_shap
     from jaxviz.attribution import deeplift as deeplift
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from jaxviz.attribution import hires_cam as hires_cam
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
+    from jaxviz.attribution import internal_influence as internal_influence
     from jaxviz.attribution import kernel_shap as kernel_shap
     from jaxviz.attribution import layer_cam as layer_cam
     from jaxviz.attribution import lime as lime
     from jaxviz.attribution import lrp as lrp
+    from jaxviz.attribution import neuron_conductance as neuron_conductance
     from jaxviz.attribution import occlusion as occlusion
     from jaxviz.attribution import relevance_report as relevance_report
     from jaxviz.attribution import rise as rise
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
     from jaxviz.attribution import superpixels as superpixels
+    from jaxviz.attribution import unit as unit
     from jaxviz.attribution import xgrad_cam as xgrad_cam
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
@@ -64,7 +69,9 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             **dict.fromkeys(
                 (
                     "ablation_cam",
+                    "at_layer",
                     "completeness_gap",
+                    "conductance",
                     "deconvnet",
                     "deep_shap",
                     "deeplift",
@@ -81,10 +88,12 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "hires_cam",
                     "input_x_gradient",
                     "integrated_gradients",
+                    "internal_influence",
                     "kernel_shap",
                     "layer_cam",
                     "lime",
                     "lrp",
+                    "neuron_conductance",
                     "occlusion",
                     "relevance_report",
                     "rise",
@@ -94,6 +103,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "shapley_values",
                     "smooth",
                     "superpixels",
+                    "unit",
                     "xgrad_cam",
                 ),
                 ".attribution",

@@ -17,6 +17,10 @@ from jaxviz.attribution.cam import xgrad_cam as xgrad_cam
 from jaxviz.attribution.gradients import gradient as gradient
 from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient
 from jaxviz.attribution.gradients import saliency as saliency
+from jaxviz.attribution.influence import conductance as conductance
+from jaxviz.attribution.influence import internal_influence as internal_influence
+from jaxviz.attribution.influence import neuron_conductance as neuron_conductance
+from jaxviz.attribution.layers import at_layer as at_layer
 from jaxviz.attribution.paths import completeness_gap as completeness_gap
 from jaxviz.attribution.paths import integrated_gradients as integrated_gradients
 from jaxviz.attribution.perturbation import feature_ablation as feature_ablation
@@ -35,3 +39,4 @@ from jaxviz.attribution.rules.guided import guided_backprop as guided_backprop
 from jaxviz.attribution.rules.lrp import lrp as lrp
 from jaxviz.attribution.rules.report import relevance_report as relevance_report
 from jaxviz.attribution.smoothing import smooth as smooth
+from jaxviz.attribution.units import unit as unit

@@ -57,7 +57,7 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
             )
         if differentiable and not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(
-                f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(model, inputs)}"
+                f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(function, model, inputs)}"
             )
     inputs = jax.tree.map(jnp.asarray, inputs)
     arrays = jax.tree.leaves(inputs)
@@ -71,7 +71,7 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
     return inputs
 
 
-def _instead(model: Model, inputs: Any) -> str:
+def _instead(function: str, model: Model, inputs: Any) -> str:
     """What to do with integer inputs: the embedding layers to attribute at."""
     try:
         layers = [layer.path for layer in model.layers(inputs) if layer.kind.startswith("Embed")]
@@ -80,7 +80,7 @@ def _instead(model: Model, inputs: Any) -> str:
     if layers:
         return (
             f"attribute at an embedding layer instead ({', '.join(map(repr, layers))}): "
-            f"tail, embedded = model.since({layers[0]!r}, inputs), and explain tail at embedded"
+            f"jaxviz.at_layer({function}, {layers[0]!r})(model, inputs, ...)"
         )
     return (
         "give floating-point inputs, and what is not to be explained (lengths, masks, indices) as a keyword of the model's "

@@ -68,6 +68,7 @@ class Row(NamedTuple):
     random: bool = False  # noise is drawn for the batch as a whole
     complete: bool = False
     like_inputs: bool = True
+    like_layer: bool = False  # "conv"
     tolerance: float = 2e-5
 
 
@@ -111,6 +112,24 @@ METHODS = {
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False
     ),
+    "at_layer integrated_gradients": Row(
+        jv.at_layer(jv.integrated_gradients, "conv"),
+        {"steps": 8, "baseline": 0.1},
+        chunked=True,
+        like_inputs=False,
+        like_layer=True,
+    ),
+    "at_layer deeplift": Row(jv.at_layer(jv.deeplift, "conv"), {"baseline": 0.1}, like_inputs=False, like_layer=True),
+    "conductance": Row(
+        jv.conductance, {"layer": "conv", "steps": 8, "baseline": 0.1}, chunked=True, like_inputs=False, like_layer=True
+    ),
+    "internal_influence": Row(
+        jv.internal_influence,
+        {"layer": "conv", "steps": 8, "baseline": 0.1},
+        chunked=True,
+        like_inputs=False,
+        like_layer=True,
+    ),
     "occlusion": Row(jv.occlusion, {"window": 3, "stride": 2, "baseline": 0.1}, chunked=True),
     "feature_ablation": Row(jv.feature_ablation, {"baseline": 0.1}, chunked=True),
     "shapley_sampling": Row(
@@ -150,7 +169,8 @@ def close(one: Any, other: Any, tolerance: float = 2e-5) -> bool:
 
 def test_shape_dtype_and_finite_values(row, model):
     attribution = explain(row, model)
-    assert attribution.shape == (INPUTS.shape if row.like_inputs else INPUTS.shape[:3])
+    shape = INPUTS.shape if row.like_inputs else INPUTS.shape[:3]
+    assert attribution.shape == ((*shape, 4) if row.like_layer else shape)
     assert attribution.dtype == INPUTS.dtype
     assert np.isfinite(np.asarray(attribution)).all()
     assert np.abs(np.asarray(attribution)).max() > 0

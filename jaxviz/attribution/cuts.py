@@ -1,0 +1,187 @@
+"""A model cut at layers: what follows them, as a model whose inputs are their activations."""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz import views
+from jaxviz.adapters import Adapter
+from jaxviz.compilation import jit
+from jaxviz.inputs import check_layer
+from jaxviz.model import Model
+from jaxviz.program import Edit, Key, Program, evaluate, paths
+from jaxviz.program._compat import Literal
+
+
+class Form(NamedTuple):
+    """What the activation of layers looks like: where its arrays have the batch, and the pytree that they are the leaves of."""
+
+    axes: tuple[int, ...]
+    structure: Any
+
+    def bring(self, value: Any) -> Any:
+        """The layers' own pytree as inputs of the tail: one array, or a tuple of several, with the batch as axis 0."""
+        leaves = [jnp.moveaxis(leaf, axis, 0) for leaf, axis in zip(jax.tree.leaves(value), self.axes, strict=True)]
+        return leaves[0] if len(leaves) == 1 else tuple(leaves)
+
+    def restore(self, value: Any) -> Any:
+        """The layers' own pytree, from what looks like the inputs of the tail."""
+        leaves = [jnp.moveaxis(leaf, 0, axis) for leaf, axis in zip(jax.tree.leaves(value), self.axes, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cut:
+    """A model cut at one layer, or at several.
+
+    Attributes:
+        tail: the rest of the model, for one batch; its inputs are the activation.
+        activation: the array of the layers, or a tuple of all their arrays, with the batch as axis 0.
+        form: what they look like as the layers have them: the layer's value, or a tuple of the layers' values.
+    """
+
+    tail: Model
+    activation: Any
+    form: Form = field(metadata={"static": True})
+
+
+@functools.partial(jit, static_argnames=("function", "layers", "side"))
+def cut(model: Model, inputs: Any, *, function: str, layers: tuple[str, ...], side: str) -> Cut:
+    """Cuts a model at layers, for one batch of inputs.
+
+    Args:
+        model: the model.
+        inputs: an array or a tuple of arrays.
+        function: the name of the caller, for error messages.
+        layers: paths of the layers. Several are cut at once: the tail is a function of all their activations.
+        side: `"output"` or `"input"` of the layers.
+
+    Raises:
+        ValueError: if a layer is not found, if one of several is computed from another, or if an activation has no axis that
+            is the batch.
+    """
+    for layer in layers:
+        check_layer(function, layer, side)
+    found = named(function, model, inputs, layers, side)
+    if len(found) != len(layers):
+        raise ValueError(
+            f"{function}: layer {layers[0]!r} fits {len(found)} layers, give one of them: {', '.join(found)}"
+        )
+    layers = found
+    form = _form(function, model, inputs, layers, side)
+    if len(layers) == 1:
+        tail, activation = model.since(layers[0], inputs, side=side)
+    else:
+        keys = tuple(Key(layer, side) for layer in layers)
+        _check_independent(function, model, inputs, keys)
+        tail = Model(_Jointly(model.apply, keys), (model.params, model.keywords, inputs), {})
+        activation = tuple(model.until(layer, side=side)(inputs) for layer in layers)
+    if any(form.axes):
+        tail = Model(_Moved(tail.apply, form.axes), tail.params, tail.keywords)
+    return Cut(tail, form.bring(activation), form)
+
+
+@functools.partial(jit, static_argnames=("layers", "side"))
+def activations(model: Model, inputs: Any, layers: tuple[str, ...], side: str) -> Any:
+    """The activation of one layer, or a tuple of the activations of several, in the order given."""
+    values = tuple(model.until(layer, side=side)(inputs) for layer in layers)
+    return values[0] if len(values) == 1 else values
+
+
+def named(function: str, model: Model, inputs: Any, wanted: Iterable[str], side: str) -> tuple[str, ...]:
+    """The paths of the layers that paths and patterns name, in the order of execution."""
+    sites = views.program(model, inputs).sites
+    return paths.choose(function, wanted, [key.layer for key in sites if key.side == side])
+
+
+def _form(function: str, model: Model, inputs: Any, layers: tuple[str, ...], side: str) -> Form:
+    """Finds the batch in the activations: the axis that is one longer where the batch is."""
+    batch = jax.tree.leaves(inputs)[0].shape[0]
+    shapes = activations.eval_shape(model, inputs, layers, side)
+    larger = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch + 1, *leaf.shape[1:]), leaf.dtype), inputs)
+    try:
+        others = jax.tree.leaves(activations.eval_shape(model, larger, layers, side))
+    except Exception:  # the model is for this batch alone: it holds masks of its size, or is itself cut from another
+        others = None
+    axes = []
+    for number, leaf in enumerate(jax.tree.leaves(shapes)):
+        if others is None:
+            found = [axis for axis, size in enumerate(leaf.shape[:2]) if size == batch][:1]
+        else:
+            sizes = zip(leaf.shape, others[number].shape, strict=True)
+            found = [axis for axis, pair in enumerate(sizes) if pair == (batch, batch + 1)]
+        if len(found) != 1:
+            names = repr(layers[0]) if len(layers) == 1 else f"one of {', '.join(map(repr, layers))}"
+            raise ValueError(
+                f"{function}: layer {names} has an activation of shape {leaf.shape}, none of whose axes is the batch of "
+                f"{batch}; choose a layer that has a value for each example"
+            )
+        axes.append(found[0])
+    return Form(tuple(axes), jax.tree.structure(shapes))
+
+
+class _Moved(Adapter):
+    """A model that has the batch at other axes of its inputs, with the batch in front. Parts: its adapter, the axes."""
+
+    def __call__(self, params: Any, keywords: dict[str, Any], inputs: Any, *, marked: bool = False) -> Any:
+        """The outputs of the model."""
+        base, axes = self.parts
+        leaves = [jnp.moveaxis(leaf, 0, axis) for leaf, axis in zip(jax.tree.leaves(inputs), axes, strict=True)]
+        return base(params, keywords, leaves[0] if len(leaves) == 1 else tuple(leaves), marked=marked)
+
+
+class _Jointly(Adapter):
+    """The rest of a model from several layers on, for one batch. Parts: the model's adapter, and the keys of the layers' values.
+
+    The params are the arguments of the model.
+    """
+
+    def __call__(self, params: Any, keywords: dict[str, Any], inputs: Any, *, marked: bool = False) -> Any:
+        """The outputs of the model."""
+        base, keys = self.parts
+        program = views.program(Model(base, *params[:2]), params[2])
+        leaves = iter(jax.tree.leaves(inputs))
+        edits = {}
+        for key in keys:
+            arrays = tuple(next(leaves) for _ in program.sites[key].leaves)
+            edits[key] = Edit("at_layer", lambda old, new: new, arrays)
+        # What comes before the layers only is computed in vain, and left out by the compiler.
+        return evaluate(program, jax.tree.leaves(params), edits=edits)[0]
+
+
+def _check_independent(function: str, model: Model, inputs: Any, keys: tuple[Key, ...]) -> None:
+    """Raises if the value of one of the layers is computed from another's."""
+    args = (model.params, model.keywords, inputs)
+    program = views.program(model, inputs)
+    for key in keys:
+        for other in _computed_from(key, [other for other in keys if other != key], program, args):
+            raise ValueError(
+                f"{function}: layer {other.layer!r} is computed from layer {key.layer!r}, so that they are not two inputs of the "
+                "rest of the model; give jointly=False to explain each by itself"
+            )
+
+
+def _computed_from(key: Key, others: list[Key], program: Program, args: Any) -> list[Key]:
+    """Those of the other values that depend on one."""
+
+    def values(arrays: tuple[Any, ...]) -> list[Any]:
+        edits = {key: Edit("at_layer", lambda old, new: new, arrays)}
+        _, captured = evaluate(program, jax.tree.leaves(args), capture=others, edits=edits, outputs=False)
+        return [captured[other] for other in others]
+
+    jaxpr = jax.make_jaxpr(values)(program.sites[key].leaves).jaxpr
+    late = set(jaxpr.invars)
+
+    def depends(atoms: Iterable[Any]) -> bool:
+        return any(not isinstance(atom, Literal) and atom in late for atom in atoms)
+
+    for equation in jaxpr.eqns:
+        if depends(equation.invars):
+            late.update(equation.outvars)
+    results = iter(jaxpr.outvars)
+    return [other for other in others if depends([next(results) for _ in program.sites[other].leaves])]

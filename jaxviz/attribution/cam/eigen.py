@@ -134,7 +134,8 @@ def _component(values: jax.Array) -> jax.Array:
     """The first principal component over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
     batch, *grid, channels = values.shape
     # An eigenvector of the smaller of the two Gram matrices, in float32 at least: half precision has no decomposition.
-    matrix = values.reshape(batch, -1, channels).astype(jnp.promote_types(values.dtype, jnp.float32))
+    matrix = values.reshape(batch, -1, channels)
+    matrix = matrix.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else matrix
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     highest = jax.lax.Precision.HIGHEST
     if matrix.shape[1] <= channels:

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 
-# Tokens that stand before the patches' (class, distillation, registers), at the most.
+# Tokens that stand before the patches' (class, distillation, registers): how many at the most, and how many patches each takes.
 MOST_EXTRA = 8
+PATCHES_EACH = 4
 # By how much a grid's aspect ratio may miss that of the inputs, where no grid has it exactly: patches overlap or are cut off.
 TOLERANCE = 0.15
 
@@ -49,7 +50,7 @@ def fitting(tokens: int, spatial: tuple[int, ...]) -> tuple[int, ...] | None:
     found = []
     for extra in range(MOST_EXTRA + 1):
         patches = tokens - extra
-        if patches <= extra:
+        if patches < max(PATCHES_EACH * extra, 1):
             break
         for grid in _factors(patches, len(spatial)):
             scales = [math.log(side / whole) for side, whole in zip(grid, spatial, strict=True)]

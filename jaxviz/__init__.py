@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import deeplift as deeplift
     from jaxviz.attribution import eigen_cam as eigen_cam
     from jaxviz.attribution import eigen_grad_cam as eigen_grad_cam
+    from jaxviz.attribution import expected_gradients as expected_gradients
     from jaxviz.attribution import feature_ablation as feature_ablation
     from jaxviz.attribution import feature_permutation as feature_permutation
     from jaxviz.attribution import full_grad as full_grad
@@ -77,6 +78,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "deeplift",
                     "eigen_cam",
                     "eigen_grad_cam",
+                    "expected_gradients",
                     "feature_ablation",
                     "feature_permutation",
                     "full_grad",

@@ -84,6 +84,12 @@ METHODS = {
         {"steps": 200, "baseline": 0.1, "quadrature": "trapezoid", "chunk_size": 400},
         complete=True,
     ),
+    "expected_gradients": Row(
+        jv.expected_gradients,
+        {"baselines": np.ones((6, 6, 6, 2), np.float32) * np.float32(0.1), "samples": 6, "key": KEY},
+        chunked=True,
+        random=True,
+    ),
     "smooth gradient": Row(jv.smooth(jv.gradient, samples=5, noise=0.1), {"key": KEY}, chunked=True, random=True),
     "smooth variance": Row(
         jv.smooth(jv.gradient, samples=5, reduce="variance"), {"key": KEY}, chunked=True, random=True

@@ -90,10 +90,10 @@ class Peer:
         self.process.wait()
 
 
-def cases(folder: Path) -> dict[str, Callable[[], Any]]:
-    """What is timed on this side; writes the networks and inputs for the other."""
-    work: dict[str, Callable[[], Any]] = {}
-    for number, (name, (module, shape)) in enumerate(NETWORKS.items()):
+def stored(folder: Path, networks: dict[str, tuple[Any, tuple[int, ...]]]) -> dict[str, tuple[jv.Model, Any, Any]]:
+    """Models of networks with random weights, inputs and targets; written into a folder for the other side."""
+    found = {}
+    for number, (name, (module, shape)) in enumerate(networks.items()):
         inputs = jax.random.normal(jax.random.key(number), shape)
         variables = module.init(jax.random.key(10 + number), inputs)
         target = jnp.arange(shape[0]) % 10
@@ -106,6 +106,14 @@ def cases(folder: Path) -> dict[str, Callable[[], Any]]:
         params = variables["params"]
         arrays = {f"{path}/{leaf}": np.asarray(value) for path in params for leaf, value in params[path].items()}
         np.savez(folder / f"{name}.npz", inputs=inputs, target=target, layers=json.dumps(layers), **arrays)
+        found[name] = model, inputs, target
+    return found
+
+
+def cases(folder: Path) -> dict[str, Callable[[], Any]]:
+    """What is timed on this side; writes the networks and inputs for the other."""
+    work: dict[str, Callable[[], Any]] = {}
+    for name, (model, inputs, target) in stored(folder, NETWORKS).items():
         smoothed = jv.smooth(jv.saliency, samples=SAMPLES, noise=NOISE, scale="absolute")
         key = jax.random.key(0)
         work[f"{name} integrated_gradients"] = lambda m=model, x=inputs, t=target: jv.integrated_gradients(

@@ -18,9 +18,11 @@ FOLDER = Path(__file__).parent / ".peers"
 PEERS = {
     "keras-tensorflow": ["keras==3.15.1", "tensorflow-cpu==2.21.0"],
     "keras-jax": ["keras==3.15.1", "jax=={jax}", "jaxlib=={jaxlib}"],
-    "torch": ["torch==2.13.0", "captum==0.9.0", "tensorboard==2.21.0"],
+    "torch": ["torch==2.13.0", "captum==0.9.0", "scikit-learn==1.9.1", "tensorboard==2.21.0"],
     "tensorboardx": ["tensorboardX==2.6.5", "pillow"],
 }
+# Zennit asks for torchvision, whose builds do not fit every build of torch; `peers/methods.py` does without.
+ALONE = {"torch": ["zennit==0.5.1"]}  # installed without their dependencies
 
 
 def python(name: str, folder: Path = FOLDER) -> Path:
@@ -38,17 +40,24 @@ def requirements(name: str) -> list[str]:
     return [r.format(jax=version("jax"), jaxlib=version("jaxlib")) if "{" in r else r for r in PEERS[name]]
 
 
+def listed(name: str) -> str:
+    """Returns what the mark of a complete environment says."""
+    return "\n".join([*requirements(name), *ALONE.get(name, [])])
+
+
 def install(name: str, folder: Path = FOLDER) -> None:
     """Makes one environment; the mark of completeness is its list of requirements."""
-    environment, wanted = folder / name, "\n".join(requirements(name))
+    environment, wanted = folder / name, listed(name)
     mark = environment / "complete"
     if mark.exists() and mark.read_text() == wanted:
         print(f"{name}: there already")
         return
-    print(f"{name}: installing {', '.join(requirements(name))}", flush=True)
+    print(f"{name}: installing {wanted.replace(chr(10), ', ')}", flush=True)
     venv.create(environment, clear=True, with_pip=True)
     pip = [str(environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")), "-m", "pip"]
     subprocess.run([*pip, "install", "--quiet", *requirements(name)], check=True)
+    if name in ALONE:
+        subprocess.run([*pip, "install", "--quiet", "--no-deps", *ALONE[name]], check=True)
     mark.write_text(wanted)
 
 

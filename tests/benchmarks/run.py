@@ -29,6 +29,7 @@ SECTIONS = {
     "fit": "fitting",
     "hooks": "hooks",
     "attribution": "explanations",
+    "methods": "methods",
     "pretrained": "pretrained",
     "article": "article",
 }

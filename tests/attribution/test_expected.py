@@ -1,0 +1,97 @@
+"""Expected gradients, against a loop in float64 over the same draws, and against the exact expectation."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz as jv
+from jaxviz.attribution.expected import draw
+
+KEY = jax.random.key(5)
+FIRST, SECOND = jax.random.normal(jax.random.key(0), (3, 6)), jax.random.normal(jax.random.key(1), (6, 2))
+INPUTS, BASELINES = jax.random.normal(jax.random.key(2), (4, 3)), jax.random.normal(jax.random.key(3), (5, 3))
+
+
+def network(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x @ params[0]) @ params[1]
+
+
+MODEL = jv.Model.from_function(network, (FIRST, SECOND))
+
+
+def close(ours: Any, theirs: Any, tolerance: float) -> bool:
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max())
+
+
+def loop(samples: int, multiply: bool) -> np.ndarray:
+    """In numpy, from the same draws."""
+    first, second, x, points = (np.asarray(array, np.float64) for array in (FIRST, SECOND, INPUTS, BASELINES))
+    total = np.zeros_like(x)
+    for number in range(samples):
+        chosen, place = map(np.asarray, draw(KEY, number, 4, 5)[:2])
+        for row in range(4):
+            way = x[row] - points[chosen[row]]
+            hidden = np.tanh((points[chosen[row]] + float(place[row]) * way) @ first)
+            gradient = first @ ((1 - hidden**2) * second[:, 1])
+            total[row] += gradient * way if multiply else gradient
+    return total / samples
+
+
+@pytest.mark.parametrize("multiply", [True, False])
+def test_against_a_loop_in_float64(multiply):
+    settings: dict[str, Any] = {"target": 1, "baselines": BASELINES, "key": KEY, "multiply_by_inputs": multiply}
+    ours = jv.expected_gradients(MODEL, INPUTS, samples=20, **settings)
+    assert close(ours, loop(20, multiply), 1e-5)
+    assert np.array_equal(ours, jv.expected_gradients(MODEL, INPUTS, samples=20, **settings))
+    assert close(jv.expected_gradients(MODEL, INPUTS, samples=20, chunk_size=7, **settings), ours, 1e-6)
+
+
+def test_the_mean_is_that_of_integrated_gradients():
+    exact = np.mean([jv.integrated_gradients(MODEL, INPUTS, target=0, baseline=point) for point in BASELINES], axis=0)
+    ours = jv.expected_gradients(MODEL, INPUTS, target=0, baselines=BASELINES, samples=20_000, key=KEY)
+    parts = jnp.stack(
+        [
+            jv.expected_gradients(MODEL, INPUTS, target=0, baselines=BASELINES, samples=500, key=jax.random.key(seed))
+            for seed in range(20)
+        ]
+    )
+    error = np.asarray(parts).std(axis=0, ddof=1) / np.sqrt(40)  # of a mean of 40 times as many samples
+    assert (np.abs(ours - exact) < 6 * error).all()
+    assert np.abs(ours - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_noise_on_the_inputs_and_several_inputs():
+    def product(params: Any, inputs: Any) -> jax.Array:
+        return inputs[0].sum(axis=1) * inputs[1][:, 0, 0]
+
+    model = jv.Model.from_function(product, ())
+    inputs = (jnp.ones((2, 3)), jnp.full((2, 2, 1), 5.0))
+    baselines = (np.zeros((4, 3), np.float32), np.zeros((4, 2, 1), np.float32))
+    found = jv.expected_gradients(model, inputs, baselines=baselines, samples=400, key=KEY)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, inputs)
+    assert close(found[0].sum(axis=1) + found[1].sum(axis=(1, 2)), [15.0, 15.0], 0.2)
+    noisy = jv.expected_gradients(model, inputs, baselines=baselines, samples=400, noise=0.1, key=KEY)
+    assert not np.array_equal(noisy[0], found[0])
+    assert close(noisy[0], found[0], 0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"key": None}, TypeError, "key is missing"),
+        ({"baselines": np.zeros((5, 4))}, ValueError, r"baselines must have the shape \(k, 3\), got \(5, 4\)"),
+        ({"baselines": 0.0}, TypeError, "baselines must be an array, got float"),
+        ({"baselines": np.zeros((0, 3))}, ValueError, "baselines has no baselines"),
+        ({"samples": 0}, ValueError, "samples must be at least 1"),
+        ({"noise": -1}, ValueError, r"noise must be in \[0, inf\), got -1"),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1"),
+        ({"target": 2}, ValueError, "target 2 is out of range"),
+    ],
+)
+def test_wrong_calls(settings, error, message):
+    with pytest.raises(error, match=f"expected_gradients: {message}"):
+        jv.expected_gradients(MODEL, INPUTS, **{"target": 0, "baselines": BASELINES, "key": KEY, **settings})

@@ -157,7 +157,7 @@ def test_one_volume_and_one_line():
     volume = jnp.asarray(RANDOM.normal(size=(2, 4, 2, 4, 2)), jnp.float32)
     model = jv.Model.from_function(lambda params, x: jv.tag(x[:, ::2, ::2, ::2], "grid").sum(axis=(1, 2, 3, 4)), ())
     line = jv.Model.from_function(lambda params, x: jv.tag(x[:, ::2], "grid").sum(axis=(1, 2)), ())
-    for method in EXPECTED:
+    for method in ("xgrad_cam", "eigen_cam", "score_cam", "ablation_cam"):
         assert getattr(jv, method)(model, volume, layer="grid").shape == (2, 4, 2, 4)
         assert getattr(jv, method)(line, volume[:, 0, 0], layer="grid").shape == (2, 4)
 

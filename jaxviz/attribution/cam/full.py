@@ -113,7 +113,11 @@ def _full_grad(
             parts.append(to_grid("full_grad", layer, part, inputs))
         elif _has_place(part.shape, of_input.shape):
             parts.append(part)
-    maps = [resized(_stretched(part), size).sum(axis=-1).astype(of_input.dtype) for part in parts]
+    sums: dict[tuple[int, ...], jax.Array] = {}  # resizing is linear: it comes last, once for each grid
+    for part in parts:
+        cam = _stretched(part).sum(axis=-1).astype(of_input.dtype)
+        sums[cam.shape] = sums[cam.shape] + cam if cam.shape in sums else cam
+    maps = [resized(cam, size) for cam in sums.values()]
     return sum(maps[1:], maps[0])
 
 

@@ -33,7 +33,8 @@ def expected_gradients(
     `attribution = mean_s (x_s - b_s) * gradient(b_s + u_s * (x_s - b_s))`, with `b_s` drawn evenly from the baselines, `u_s`
     evenly from [0, 1), and `x_s` the inputs with noise, for each sample and example on its own
 
-    An approximation of SHAP values. In the mean over samples, the attributions of an example sum to `score(inputs) - mean_k score(baselines[k])`.
+    An approximation of SHAP values. In the mean over samples, the attributions of an example sum to
+    `score(inputs) - mean_k score(baselines[k])`.
 
     Args:
         model: the model.

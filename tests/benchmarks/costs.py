@@ -3,8 +3,8 @@
     python tests/benchmarks/costs.py [--update-readme]
 
 Each figure is of a process of its own. Compilation: the first call and the second, EfficientNet-Lite0 at 224 x 224. Memory:
-by how much the process's peak grew from one gradient of the network to the end of the method, for 10, 100 and 1000 evaluations, or as
-near as the method can be told to come, with 32 in flight, on the deeper CNN of `attribution.py`.
+by how much the process's peak grew from one gradient of the network to the end of the method, for 10, 100 and 1000
+evaluations, or as near as the method can be told to come, with 32 in flight, on the deeper CNN of `attribution.py`.
 """
 
 import argparse

@@ -143,7 +143,7 @@ def add_notes(figure: Figure, notes: Sequence[str]) -> None:
 def wrap(text: str, inches: float, size: float) -> str:
     """Breaks lines so that text of a size (points) fits a width; a letter is about 0.56 of its size wide."""
     columns = max(8, int(inches * 72 / (size * 0.56)))
-    return "\n".join(textwrap.fill(line, columns) for line in text.split("\n"))
+    return "\n".join(textwrap.fill(line, columns) for line in str(text).split("\n"))
 
 
 def color_map(name: str) -> ListedColormap:

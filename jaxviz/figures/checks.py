@@ -5,9 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from jaxviz.checks import check_choice as check_choice
+from jaxviz.checks import check_count as check_count
+from jaxviz.checks import check_number as check_number
+from jaxviz.checks import is_traced
+
 
 def as_numbers(where: str, name: str, value: Any) -> np.ndarray:
     """`value` as a float64 numpy array; jax arrays, bfloat16, integers and booleans included."""
+    if is_traced(value):
+        raise TypeError(
+            f"{where}: {name} is traced: inside jax.jit there are no values yet; draw what the function returns"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:  # a ragged list
@@ -30,30 +39,6 @@ def as_integers(where: str, name: str, value: Any) -> np.ndarray:
     if array.min() < 0:
         raise ValueError(f"{where}: {name} must be classes 0, 1, ..., got {array.min()}")
     return array.astype(np.int64)
-
-
-def check_choice(where: str, name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raises unless `value` is one of `choices`."""
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def check_number(where: str, name: str, value: Any, low: float, high: float) -> float:
-    """`value` as a float; raises unless it is a number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{where}: {name} must be a number in [{low:g}, {high:g}], got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{where}: {name} must be in [{low:g}, {high:g}], got {value!r}")
-    return float(value)
-
-
-def check_count(where: str, name: str, value: Any, low: int = 1) -> int:
-    """`value` as an int; raises unless it is an integer of at least `low`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
-    if value < low:
-        raise ValueError(f"{where}: {name} must be at least {low}, got {value!r}")
-    return int(value)
 
 
 def check_names(where: str, name: str, names: Sequence[Any] | None, count: int, what: str) -> list[str] | None:

@@ -66,6 +66,10 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
         ['Dense_0  Dense']
     """
     where = "layer_diagram"
+    if not isinstance(records, Iterable):
+        raise TypeError(
+            f"{where}: records must be layers, as model.layers(inputs) gives them, got {type(records).__name__}"
+        )
     items = list(records)
     if not items:
         raise ValueError(f"{where}: records is empty")

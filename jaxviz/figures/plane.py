@@ -76,7 +76,7 @@ def as_bounds(where: str, spot: np.ndarray, bounds: Bounds | None) -> Bounds:
 
 def as_resolution(where: str, resolution: int) -> int:
     """The resolution as an int; raises unless it is 2 to 2000."""
-    resolution = checks.check_count(where, "resolution", resolution, 2)
+    resolution = checks.check_count(where, "resolution", resolution, at_least=2)
     if resolution > 2000:
         raise ValueError(f"{where}: resolution must be at most 2000, got {resolution}")
     return resolution

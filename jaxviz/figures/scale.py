@@ -145,8 +145,8 @@ def shared_scale(
     largest = float(magnitudes.max()) if magnitudes.size else 0.0
     if limit is not None:
         limit = checks.check_number(where, "limit", limit, 0, np.inf)
-        if not 0 < limit < np.inf:
-            raise ValueError(f"{where}: limit must be positive and finite, got {limit!r}")
+        if not limit:
+            raise ValueError(f"{where}: limit must be positive, got {limit!r}")
     at = float(limit or (np.percentile(magnitudes, percentile, method="inverted_cdf") if magnitudes.size else 0.0))
     return Scale(
         sign=sign,

@@ -118,8 +118,8 @@ def test_jax_arrays_and_bfloat16():
         ({"percentile": 0}, ValueError, "percentile must be above 0"),
         ({"percentile": 101}, ValueError, r"percentile must be in \[0, 100\], got 101"),
         ({"percentile": "99"}, TypeError, "percentile must be a number"),
-        ({"limit": 0.0}, ValueError, "limit must be positive and finite"),
-        ({"limit": np.inf}, ValueError, "limit must be positive and finite"),
+        ({"limit": 0.0}, ValueError, "limit must be positive, got 0.0"),
+        ({"limit": np.inf}, ValueError, r"limit must be in \[0, inf\), got inf"),
         ({"limit": -1}, ValueError, "limit must be in"),
     ],
 )

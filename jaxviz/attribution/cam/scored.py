@@ -177,7 +177,7 @@ def _activations(wanted: Wanted, model: Model, inputs: Any) -> OrderedDict[str, 
     return activations(wanted, model, inputs)
 
 
-@jax.jit
+@jit
 def _scores_through(
     channels: jax.Array, grid: jax.Array, model: Model, inputs: Any, baseline: Any, target: Target
 ) -> jax.Array:
@@ -200,7 +200,7 @@ def _through(channel: jax.Array, leaf: jax.Array, baseline: jax.Array) -> jax.Ar
     return baseline + mask[..., None].astype(leaf.dtype) * (leaf - baseline)
 
 
-@jax.jit
+@jit
 def _scores_without(channels: jax.Array, activation: jax.Array, tail: Model, target: Target) -> jax.Array:
     numbers = jax.lax.broadcasted_iota(jnp.int32, activation.shape, activation.ndim - 1)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxviz import tensorboard as tensorboard
     from jaxviz import train as train
     from jaxviz import watch as watch
+    from jaxviz.attribution import AttributionWarning as AttributionWarning
     from jaxviz.attribution import ablation_cam as ablation_cam
     from jaxviz.attribution import at_layer as at_layer
     from jaxviz.attribution import completeness_gap as completeness_gap
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import eigen_cam as eigen_cam
     from jaxviz.attribution import eigen_grad_cam as eigen_grad_cam
     from jaxviz.attribution import expected_gradients as expected_gradients
+    from jaxviz.attribution import explain_dataset as explain_dataset
     from jaxviz.attribution import feature_ablation as feature_ablation
     from jaxviz.attribution import feature_permutation as feature_permutation
     from jaxviz.attribution import full_grad as full_grad
@@ -69,6 +71,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             "tag": ".program",
             **dict.fromkeys(
                 (
+                    "AttributionWarning",
                     "ablation_cam",
                     "at_layer",
                     "completeness_gap",
@@ -79,6 +82,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "eigen_cam",
                     "eigen_grad_cam",
                     "expected_gradients",
+                    "explain_dataset",
                     "feature_ablation",
                     "feature_permutation",
                     "full_grad",

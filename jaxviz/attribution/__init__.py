@@ -14,6 +14,8 @@ from jaxviz.attribution.cam import hires_cam as hires_cam
 from jaxviz.attribution.cam import layer_cam as layer_cam
 from jaxviz.attribution.cam import score_cam as score_cam
 from jaxviz.attribution.cam import xgrad_cam as xgrad_cam
+from jaxviz.attribution.caution import AttributionWarning as AttributionWarning
+from jaxviz.attribution.dataset import explain_dataset as explain_dataset
 from jaxviz.attribution.expected import expected_gradients as expected_gradients
 from jaxviz.attribution.gradients import gradient as gradient
 from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient

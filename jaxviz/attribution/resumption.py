@@ -104,7 +104,7 @@ class Record:
 
     def _temporary(self) -> Path:
         assert self._path is not None
-        return self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        return self._path.with_name(f".{self._path.name}.part")
 
     def _try(self) -> None:
         """Raises now, and not after the first batch, if the file cannot be written."""

@@ -128,7 +128,7 @@ def mean(loss: Static, outputs: Any, targets: Any) -> jax.Array:
         )
     if not jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.float32)
-    return jnp.mean(values, dtype=jnp.promote_types(values.dtype, jnp.float32))
+    return jnp.mean(values, dtype=values.dtype if jnp.finfo(values.dtype).bits >= 32 else jnp.float32)
 
 
 def _alike(name: str, outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -1,6 +1,12 @@
 """`explain_dataset`: statistics against numpy in float64, batches of every kind, going on after a kill, and wrong arguments."""
 
 import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import jax
@@ -85,3 +91,165 @@ def test_statistics_are_numpys_and_per_class():
         ["all", "50"],
         *([str(label), str((label == LABELS).sum())] for label in range(3)),
     ]
+
+
+def test_batches_of_every_kind_are_the_same_data():
+    plain = explain(jv.gradient, MODEL, (INPUTS, LABELS), target=1, batch_size=16)
+    cut = [slice(start, start + 16) for start in range(0, 50, 16)]
+    pairs = [[INPUTS[part], LABELS[part]] for part in cut]
+    assert same(plain, explain(jv.gradient, MODEL, INPUTS, target=1, batch_size=16, labels=LABELS))
+    assert same(
+        plain, explain(jv.gradient, MODEL, jnp.asarray(INPUTS), target=np.ones(50, int), batch_size=16, labels=LABELS)
+    )
+    assert same(plain, explain(jv.gradient, MODEL, pairs, target=1))
+    assert same(plain, explain(jv.gradient, MODEL, iter(pairs), target=1))
+    assert same(plain, explain(jv.gradient, MODEL, lambda: (inputs for inputs, _ in pairs), target=1, labels=LABELS))
+    padded = jv.data.padded_batches((INPUTS, LABELS), 16)
+    assert same(plain, explain(jv.gradient, MODEL, padded, target=1))
+    words = np.array(["cat", "dog", "owl"])[LABELS]
+    named = explain(jv.gradient, MODEL, INPUTS, target=1, batch_size=16, labels=words)
+    assert list(named.classes) == ["cat", "dog", "owl"]
+    assert np.array_equal(named.classes["dog"].mean, plain.classes[1].mean)
+
+
+def test_the_last_batch_is_compiled_by_itself_and_nothing_else_is():
+    model = MODEL.with_params(MODEL.params * 2)
+    explain(jv.input_x_gradient, model, INPUTS[:48], target=0, batch_size=16)
+    before = TRACES
+    explain(jv.input_x_gradient, model, INPUTS[:48] + 1, target=1, batch_size=16)
+    assert before == TRACES
+    explain(jv.input_x_gradient, model, INPUTS, target=1, batch_size=16)
+    after = TRACES
+    assert after > before  # the last two examples
+    explain(jv.input_x_gradient, model, INPUTS + 2, target=2, batch_size=16)
+    assert after == TRACES
+
+
+def test_stochastic_methods_get_a_key_of_their_own_for_each_batch():
+    method, key = jv.smooth(jv.gradient, samples=3), jax.random.key(4)
+    found = explain(method, MODEL, INPUTS, target=0, batch_size=25, key=key, keep=True)
+    for number, part in enumerate(np.split(INPUTS, 2)):
+        expected = method(MODEL, part, target=0, key=jax.random.fold_in(key, number))
+        assert np.array_equal(found.attributions[25 * number :][:25], expected)
+    with pytest.raises(TypeError, match="key is missing") as caught:
+        explain(method, MODEL, INPUTS, target=0)
+    assert caught.value.__notes__ == ["explain_dataset: in batch 0, examples 0 to 49"]
+    with pytest.raises(TypeError, match="explain_dataset: key is given, but gradient takes none"):
+        explain(jv.gradient, MODEL, INPUTS, target=0, key=key)
+
+
+def two(params: Any, inputs: Any) -> jax.Array:
+    hidden = jv.tag(jnp.tanh(inputs[0] @ params), "hidden")
+    return hidden.sum(axis=1) * inputs[1]
+
+
+TWO = jv.Model.from_function(two, MODEL.params)
+
+
+def both(model: jv.Model, inputs: Any, *, target: Any, power: int) -> Any:
+    return {"power": jax.tree.leaves(jv.gradient(model, inputs, target=target))[0] ** power, "first": inputs[0][:, :1]}
+
+
+def test_several_inputs_layers_and_functions_of_the_users(tmp_path):
+    inputs = (INPUTS, np.arange(50, dtype=np.float32))
+    found = explain(jv.input_x_gradient, TWO, (inputs, LABELS), batch_size=32, keep=True)
+    assert [leaf.shape for leaf in found.mean] == [(3,), ()]
+    check(jax.tree.map(lambda one: one, _leaf(found, 0)), found.attributions[0])
+    check(_leaf(found, 1), found.attributions[1])
+    check(_leaf(found.classes[2], 1), found.attributions[1][LABELS == 2])
+    layer = explain(jv.at_layer(jv.gradient, ("hidden",)), TWO, (inputs, None), batch_size=32, keep=True)
+    check(_leaf(layer, "hidden"), layer.attributions["hidden"])
+    settings: Any = {"power": 2, "batch_size": 32, "keep": True, "path": tmp_path / "own"}
+    own, again = (explain(both, TWO, (inputs, None), **settings) for _ in range(2))
+    assert list(own.mean) == list(again.mean) == ["power", "first"]
+    for name in own.mean:
+        check(_leaf(own, name), own.attributions[name])
+        assert np.array_equal(own.attributions[name], again.attributions[name])
+        assert np.array_equal(_leaf(own, name).mean, _leaf(again, name).mean)
+    assert np.array_equal(np.load(tmp_path / "own.1.npy"), INPUTS[:, :1])
+
+
+def _leaf(found: Any, name: Any) -> Any:
+    fields = ("mean", "variance", "min", "max", "mean_absolute")
+    return type(found)(**{**vars(found), **{field: getattr(found, field)[name] for field in fields}})
+
+
+def test_the_bar_is_drawn(capsys):
+    jv.explain_dataset(jv.gradient, MODEL, INPUTS, target=0, batch_size=10)
+    assert "batches" in (out := capsys.readouterr().out)
+    assert "5/5" in out
+
+
+JOB = """
+import os, time
+import jax, jax.numpy as jnp, numpy as np, jaxviz as jv
+
+def apply(params, inputs):
+    return jnp.tanh(inputs @ params)
+
+def method(model, inputs, *, target, key):
+    if os.environ.get("HANG") and inputs[0, 0] == 40:
+        time.sleep(600)
+    return jv.smooth(jv.gradient, samples=4)(model, inputs, target=target, key=key)
+
+def run(path, params=1.0, last=1.0):
+    rng = np.random.default_rng(0)
+    model = jv.Model.from_function(apply, jnp.asarray(rng.normal(size=(4, 2)).astype(np.float32) * params))
+    inputs = rng.normal(size=(95, 4)).astype(np.float32)
+    inputs[:, 0] = np.arange(95)
+    inputs[-1] *= last
+    return jv.explain_dataset(
+        method, model, (inputs, np.arange(95) % 3), target=1, key=jax.random.key(5), batch_size=10,
+        path=path, keep=True, progress=False,
+    )
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
+    (tmp_path / "job.py").write_text(JOB)
+    path = tmp_path / "record"
+    environment = {**os.environ, "HANG": "1", "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", f"import job; job.run({str(path)!r})"], env=environment)
+    try:
+        for _ in range(600):
+            if path.exists():
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    done = json.loads(bytes(np.load(path)["meta"]))["batches"]
+    assert 1 <= done <= 4  # that of 40 hangs
+    monkeypatch.syspath_prepend(tmp_path)
+    import job  # type: ignore[import-not-found]
+
+    explained: list[float] = []
+    smooth = jv.smooth
+    monkeypatch.setattr(jv, "smooth", lambda *args, **kwargs: _noted(smooth(*args, **kwargs), explained))
+    resumed = job.run(path)
+    assert explained == [10.0 * number for number in range(done, 10)]
+    whole = job.run(tmp_path / "whole")
+    assert same(resumed, whole)
+    assert resumed.attributions.tobytes() == whole.attributions.tobytes()
+    assert isinstance(resumed.attributions, np.memmap)
+    assert np.array_equal(np.load(tmp_path / "record.0.npy"), whole.attributions)
+    check(resumed, whole.attributions)
+    explained.clear()
+    assert same(job.run(path), whole)
+    assert not explained
+    with pytest.raises(
+        ValueError, match=r"holds another pass: the model's parameters is another one\. Give another path"
+    ):
+        job.run(path, params=2.0)
+    with pytest.raises(ValueError, match="record holds another data set: its inputs were others"):
+        job.run(path, last=2.0)
+
+
+def _noted(method: Any, explained: list[float]) -> Any:
+    def call(model: Any, inputs: Any, **settings: Any) -> Any:
+        explained.append(float(inputs[0, 0]))
+        return method(model, inputs, **settings)
+
+    return call

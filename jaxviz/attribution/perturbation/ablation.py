@@ -147,7 +147,7 @@ def feature_permutation(
 
 @jit
 def _scores_without(without: jax.Array, game: Game) -> jax.Array:
-    return game.scores(jnp.arange(game.groups.count)[None] != without[:, None])
+    return game.scores(jnp.arange(game.groups.count, dtype=jnp.int32)[None] != without[:, None])
 
 
 @jit
@@ -158,7 +158,9 @@ def _scores_permuted(variations: jax.Array, game: Game, key: jax.Array) -> jax.A
         # The successors in a random order of all examples: one cycle.
         order = jax.random.permutation(jax.random.fold_in(key, variation.astype(jnp.uint32)), batch)
         successor = jnp.zeros(batch, order.dtype).at[order].set(jnp.roll(order, 1))
-        keeps = jnp.arange(game.groups.count) != jnp.where(variation < 0, -1, variation % game.groups.count)
+        keeps = jnp.arange(game.groups.count, dtype=jnp.int32) != jnp.where(
+            variation < 0, -1, variation % game.groups.count
+        )
         laid = game.groups.lay(keeps, game.inputs)
         mixed = jax.tree.map(lambda keep, leaf: jnp.where(keep, leaf, leaf[successor]), laid, game.inputs)
         return scores_of(game.model, mixed, game.target)

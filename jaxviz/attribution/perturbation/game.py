@@ -63,7 +63,7 @@ def game(
 def scores_of(model: Model, inputs: Any, target: Target) -> jax.Array:
     """The scores of inputs, `(batch,)`, in float32 at least: unchecked and not jitted."""
     scores = select(model(inputs), target)
-    return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    return scores if jnp.finfo(scores.dtype).bits >= 32 else scores.astype(jnp.float32)
 
 
 @jit

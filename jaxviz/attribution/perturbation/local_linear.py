@@ -144,7 +144,7 @@ def _coalitions(sampler: Static, samples: int, count: int, key: jax.Array) -> ja
     if sampler.value is not None:
         return jnp.asarray(sampler.value(key, samples, count)).astype(bool)
     return jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,)))(
-        jnp.arange(samples)
+        jnp.arange(samples, dtype=jnp.int32)
     )
 
 

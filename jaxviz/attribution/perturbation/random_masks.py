@@ -134,8 +134,8 @@ def _smooth_mask(cells: tuple[int, ...], shape: tuple[int, ...], key: jax.Array,
         else:
             # Enlarged to one cell more than fits, so that there is one cell to shift by.
             cell = -(-side // number)
-            shift = jax.random.randint(jax.random.fold_in(shift_key, axis), (), 0, cell)
-            place = (jnp.arange(side) + shift).astype(jnp.float32) + 0.5
+            shift = jax.random.randint(jax.random.fold_in(shift_key, axis), (), 0, cell, jnp.int32)
+            place = (jnp.arange(side, dtype=jnp.int32) + shift).astype(jnp.float32) + 0.5
             place = jnp.clip(place * (number / ((number + 1) * cell)) - 0.5, 0, number - 1)
             distance = jnp.abs(place[None] - jnp.arange(number, dtype=jnp.float32)[:, None])
             weights = jnp.maximum(1 - distance, 0)

@@ -167,8 +167,8 @@ def orders(key: jax.Array, samples: int, count: int, antithetic: bool) -> jax.Ar
     """Random orders of so many groups: the rank of each group in each, int32 `(samples, count)`."""
     drawn = -(-samples // 2) if antithetic else samples
     # As good as jax.random.permutation for counts that are far from 2^32, and compiled in half the time.
-    order = lambda number: jnp.argsort(jax.random.bits(jax.random.fold_in(key, number), (count,)))
-    ranks = jax.vmap(order)(jnp.arange(drawn))
+    order = lambda number: jnp.argsort(jax.random.bits(jax.random.fold_in(key, number), (count,))).astype(jnp.int32)
+    ranks = jax.vmap(order)(jnp.arange(drawn, dtype=jnp.int32))
     if antithetic:
         ranks = jnp.stack([ranks, count - 1 - ranks], axis=1).reshape(-1, count)[:samples]
     return ranks
@@ -187,7 +187,7 @@ def _add_coalitions(
     total: jax.Array, numbers: jax.Array, game: Game, worth: jax.Array, factors: jax.Array
 ) -> jax.Array:
     """Adds what coalitions are worth; the members of each are the bits of its number."""
-    coalitions = (numbers[:, None] >> jnp.arange(game.groups.count)[None]) & 1 == 1
+    coalitions = (numbers[:, None] >> jnp.arange(game.groups.count, dtype=jnp.int32)[None]) & 1 == 1
     inside, outside = factors.astype(total.dtype)[:, coalitions.sum(axis=1)]
     weights = jnp.where(coalitions, inside[:, None], outside[:, None])
     return total + weighted_sum(weights, game.scores(coalitions) - worth[:1])

@@ -162,7 +162,7 @@ def _coalitions(
         size = (uniform[0] >= jnp.cumsum(chances / chances.sum())).sum()
         return jnp.argsort(uniform[1:]) < jnp.minimum(size, count - 1)
 
-    ones = jax.vmap(draw)(jnp.arange(pairs))
+    ones = jax.vmap(draw)(jnp.arange(pairs, dtype=jnp.int32))
     random = jnp.stack([ones, ~ones], axis=1).reshape(-1, count)[:drawn]
     # They stand for all the coalitions of their sizes, in the proportions of the kernel.
     each = jnp.full(drawn, chances.sum() / drawn, weights.dtype)

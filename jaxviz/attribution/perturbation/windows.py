@@ -139,7 +139,7 @@ def _scores(
         leaf, covers = leaves[number], jnp.bool_(True)
         for axis in range(1, leaf.ndim):
             position = jnp.expand_dims(
-                jnp.arange(leaf.shape[axis]), [other for other in range(leaf.ndim) if other != axis]
+                jnp.arange(leaf.shape[axis], dtype=jnp.int32), [other for other in range(leaf.ndim) if other != axis]
             )
             covers = covers & (position >= start[axis - 1]) & (position < start[axis - 1] + sides[axis - 1])
         covered = [*leaves[:number], jnp.where(covers, fill, leaf), *leaves[number + 1 :]]

@@ -15,8 +15,7 @@ from jaxviz.attribution.cam import layer_cam as layer_cam
 from jaxviz.attribution.cam import score_cam as score_cam
 from jaxviz.attribution.cam import xgrad_cam as xgrad_cam
 from jaxviz.attribution.caution import AttributionWarning as AttributionWarning
-from jaxviz.attribution.dataset import explain_dataset as explain_dataset
-from jaxviz.attribution.expected import expected_gradients as expected_gradients
+from jaxviz.attribution.datasets import explain_dataset as explain_dataset
 from jaxviz.attribution.gradients import gradient as gradient
 from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient
 from jaxviz.attribution.gradients import saliency as saliency
@@ -25,6 +24,7 @@ from jaxviz.attribution.influence import internal_influence as internal_influenc
 from jaxviz.attribution.influence import neuron_conductance as neuron_conductance
 from jaxviz.attribution.layers import at_layer as at_layer
 from jaxviz.attribution.paths import completeness_gap as completeness_gap
+from jaxviz.attribution.paths import expected_gradients as expected_gradients
 from jaxviz.attribution.paths import integrated_gradients as integrated_gradients
 from jaxviz.attribution.perturbation import feature_ablation as feature_ablation
 from jaxviz.attribution.perturbation import feature_permutation as feature_permutation

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution import quadratures
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
 from jaxviz.attribution.cuts import cut
+from jaxviz.attribution.paths import quadratures
 from jaxviz.attribution.units import Unit
 from jaxviz.attribution.units import unit as as_unit
 from jaxviz.compilation import jit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution.expected import draw
+from jaxviz.attribution.paths.expected import draw
 
 KEY = jax.random.key(5)
 FIRST, SECOND = jax.random.normal(jax.random.key(0), (3, 6)), jax.random.normal(jax.random.key(1), (6, 2))

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from jaxviz.attribution.caution import AttributionWarning
-from jaxviz.attribution.examples import Batch, batches
-from jaxviz.attribution.identity import Digest, identity, program_identity
-from jaxviz.attribution.moments import Moments
-from jaxviz.attribution.resumption import Kept, Record, State, filled, flattened, outline
-from jaxviz.attribution.statistics import DatasetAttribution, Statistics
+from jaxviz.attribution.datasets.examples import Batch, batches
+from jaxviz.attribution.datasets.identity import Digest, identity, program_identity
+from jaxviz.attribution.datasets.moments import Moments
+from jaxviz.attribution.datasets.resumption import Kept, Record, State, filled, flattened, outline
+from jaxviz.attribution.datasets.statistics import DatasetAttribution, Statistics
 from jaxviz.checks import check_flag, check_key
 from jaxviz.model import Model, check_model
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution import quadratures
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.paths import quadratures
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import affine

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxviz.attribution.moments import Moments
+from jaxviz.attribution.datasets.moments import Moments
 from jaxviz.checks import check_path
 
 _FORMAT = "jaxviz.explain_dataset 1"

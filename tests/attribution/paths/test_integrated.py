@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution.quadratures import QUADRATURES, quadrature
+from jaxviz.attribution.paths.quadratures import QUADRATURES, quadrature
 
 RANDOM = np.random.default_rng(0)
 WEIGHTS = [RANDOM.normal(size=shape) for shape in ((4, 8), (8, 5), (5, 3))]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution.moments import Moments
+from jaxviz.attribution.datasets.moments import Moments
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(50, 3)).astype(np.float32)
@@ -113,7 +113,10 @@ def test_batches_of_every_kind_are_the_same_data():
 
 
 def test_the_last_batch_is_compiled_by_itself_and_nothing_else_is():
-    model = MODEL.with_params(MODEL.params * 2)
+    def fresh(params: Any, inputs: Any) -> jax.Array:  # a program that no other test has compiled
+        return apply(params, inputs)
+
+    model = jv.Model.from_function(fresh, MODEL.params)
     explain(jv.input_x_gradient, model, INPUTS[:48], target=0, batch_size=16)
     before = TRACES
     explain(jv.input_x_gradient, model, INPUTS[:48] + 1, target=1, batch_size=16)

@@ -71,7 +71,8 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
                 f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}"
             )
         # Filled on the host: an int and an array are then the same program.
-        return Target(np.broadcast_to(values.astype(np.int32), shape[:1]))
+        index = values.astype(np.int32)
+        return Target(index if index.shape else np.full(shape[:1], index))
     return Target(jnp.broadcast_to(index.astype(jnp.int32), shape[:1]))
 
 

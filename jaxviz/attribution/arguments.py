@@ -15,6 +15,7 @@ from jaxviz.checks import check_choice as check_choice
 from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_key as check_key
 from jaxviz.model import Model, check_model
+from jaxviz.program import is_top_level
 from jaxviz.targets import Target
 
 
@@ -59,8 +60,8 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
             raise TypeError(
                 f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(function, model, inputs)}"
             )
-    inputs = jax.tree.map(jnp.asarray, inputs)
-    arrays = jax.tree.leaves(inputs)
+    arrays = [as_array(leaf) for leaf in leaves]
+    inputs = tuple(arrays) if type(inputs) is tuple else arrays[0]
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not all(map(_finite, arrays)):
         counts = {
             f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf)))
@@ -69,6 +70,11 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
         found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
         raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
     return inputs
+
+
+def as_array(value: Any) -> jax.Array:
+    """`jnp.asarray`, which takes its time even where nothing is to be done."""
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
 def _instead(function: str, model: Model, inputs: Any) -> str:
@@ -124,6 +130,8 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
             f"{function}: inputs have dtype {leaf.dtype}, so {name} must be integers, too, got {baseline!r}"
         )
     try:
+        if np.ndim(baseline) == 0 and leaf.size <= _SMALL and is_top_level((baseline, leaf)):
+            return _filled(np.asarray(baseline).item(), leaf.shape, leaf.dtype)
         # On the host where it is there already: a new scalar is then no new program.
         library = jnp if isinstance(baseline, jax.Array) else np
         return jnp.asarray(library.broadcast_to(library.asarray(baseline, leaf.dtype), leaf.shape))
@@ -133,16 +141,25 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
         ) from None
 
 
+_SMALL = 1 << 14  # values: up to this, the same baseline is made once
+
+
+@functools.lru_cache(maxsize=64)
+def _filled(value: float, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    return jnp.asarray(np.full(shape, value, dtype))
+
+
 def _shapes(model: Model, inputs: Any) -> Any:
     """The model's outputs as shapes and dtypes."""
     leaves, structure = jax.tree.flatten((model, inputs))
-    return _shapes_of(structure, tuple(map(jax.typeof, leaves)), jnp.result_type(float))
+    # An array's own type, where it has one: `jax.typeof` takes its time.
+    kinds = [leaf.aval if isinstance(leaf, jax.Array) else jax.typeof(leaf) for leaf in leaves]
+    return _shapes_of(structure, tuple(kinds), jax.config.read("jax_enable_x64"))
 
 
-@functools.lru_cache(
-    maxsize=1024
-)  # of its own: JAX's way to what it has traced already takes half of a small network's time
-def _shapes_of(structure: Any, kinds: tuple[Any, ...], precision: Any) -> Any:
+# Of its own: JAX's way to what it has traced already takes half of a small network's time.
+@functools.lru_cache(maxsize=1024)
+def _shapes_of(structure: Any, kinds: tuple[Any, ...], wide: bool) -> Any:
     leaves = [jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type) for kind in kinds]
     model, inputs = structure.unflatten(leaves)
     return _outputs.eval_shape(model, inputs)

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,16 @@ import jax.numpy as jnp
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
-from jaxviz.attribution.cuts import Cut, Form, activations, cut, named
-from jaxviz.attribution.smoothing import Smooth
+from jaxviz.attribution.cuts import Form, activations, cut, named
+from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
+from jaxviz.attribution.rules.deeplift import deeplift
+from jaxviz.attribution.rules.guided import deconvnet, guided_backprop
+from jaxviz.attribution.settings import defaults, signature, split
 from jaxviz.checks import check_flag
+from jaxviz.compilation import jit
 from jaxviz.inputs import SIDES
 from jaxviz.model import Model
+from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
 
@@ -78,7 +83,7 @@ def at_layer(
     ):
         raise TypeError(f"at_layer: layer must be the path of a layer, or a tuple of paths, got {layer!r}")
     check_choice("at_layer", "side", side, SIDES)
-    if "layer" in _parameters(method) and "side" not in _parameters(method):
+    if "layer" in defaults(method) and "side" not in defaults(method):
         name = getattr(method, "__name__", type(method).__name__)
         raise TypeError(f"at_layer: {name} explains a layer by itself; call {name}(..., layer={layer!r})")
     return AtLayer(method, layer, side, check_flag("at_layer", "jointly", jointly))
@@ -112,7 +117,7 @@ class AtLayer:
     def _has_own_form(self, inputs: Any) -> bool:
         """Whether the method is told the layer; token ids it does not take, but it does their embeddings."""
         floating = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(inputs))
-        return floating and "layer" in _parameters(self.method)
+        return floating and "layer" in defaults(self.method)
 
     def _attribution(
         self,
@@ -120,39 +125,56 @@ class AtLayer:
         model: Model,
         inputs: Any,
         target: Target,
-        settings: Mapping[str, Any],
+        settings: dict[str, Any],
         layers: tuple[str, ...],
     ) -> Any:
         if self._has_own_form(inputs):
             return self.method(model, inputs, target=target, layer=layers[0], side=self.side, **settings)
-        found = cut(model, inputs, function=name, layers=layers, side=self.side)
-        settings = self._of_layer(name, model, inputs, layers, found, settings)
-        attribution = self.method(found.tail, found.activation, target=target, **settings)
-        return found.form.restore(attribution)
-
-    def _of_layer(
-        self,
-        name: str,
-        model: Model,
-        inputs: Any,
-        layers: tuple[str, ...],
-        found: Cut,
-        settings: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """The settings, with baselines of the inputs as baselines of the layers' activation."""
-        settings, accepted = dict(settings), _parameters(self.method)
-        if "layer_baseline" in settings:
-            if "baseline" not in accepted or "baseline" in settings:
-                why = "baseline is given, too" if "baseline" in settings else "the method has no baseline"
-                raise TypeError(f"{name}: layer_baseline cannot be used: {why}")
-            settings["baseline"] = settings.pop("layer_baseline")
-        elif "baseline" in accepted:
+        accepted = defaults(self.method)
+        if "layer_baseline" in settings and ("baseline" not in accepted or "baseline" in settings):
+            why = "baseline is given, too" if "baseline" in settings else "the method has no baseline"
+            raise TypeError(f"{name}: layer_baseline cannot be used: {why}")
+        if "baseline" in accepted and "layer_baseline" not in settings:
+            # Checked, and in a form in which another one is the same program.
             baseline = baseline_like(name, settings.get("baseline", accepted["baseline"]), inputs)
-            settings["baseline"] = found.form.bring(activations(model, baseline, layers, self.side))
-        if settings.get("baselines") is not None:
-            points = baseline_set(name, settings["baselines"], inputs)
-            settings["baselines"] = _in_parts(model, points, layers, self.side, found.form)
-        return settings
+            settings = {**settings, "baseline": baseline}
+        if self.method in _ONE_PROGRAM:
+            static, data = split(settings)
+            how = _How(Static(self.method), name, layers, self.side, static)
+            return _in_one_program(how, model, inputs, target, data)
+        return _of_layers(
+            _How(Static(self.method), name, layers, self.side, Static(())), model, inputs, target, settings
+        )
+
+
+@dataclass(frozen=True)
+class _How:
+    """The static part of a call: the method, its caller's name, the layers, and those settings that are part of the program."""
+
+    method: Static
+    name: str
+    layers: tuple[str, ...]
+    side: str
+    settings: Static
+
+
+def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: dict[str, Any]) -> Any:
+    """The attribution of one layer, or of several as the inputs of one model."""
+    method, settings = how.method.value, dict(how.settings.value) | settings
+    found = cut(model, inputs, function=how.name, layers=how.layers, side=how.side)
+    if "layer_baseline" in settings:
+        settings["baseline"] = settings.pop("layer_baseline")
+    elif "baseline" in settings:
+        settings["baseline"] = found.form.bring(activations(model, settings["baseline"], how.layers, how.side))
+    if settings.get("baselines") is not None:
+        points = baseline_set(how.name, settings["baselines"], inputs)
+        settings["baselines"] = _in_parts(model, points, how.layers, how.side, found.form)
+    return found.form.restore(method(found.tail, found.activation, target=target, **settings))
+
+
+# Methods that are one program make one with the model up to the layers: a small network's time is that of the calls.
+_ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, deeplift})
+_in_one_program = jit(_of_layers, static_argnums=0)
 
 
 def _in_parts(model: Model, points: Any, layers: tuple[str, ...], side: str, form: Form) -> Any:
@@ -167,19 +189,13 @@ def _in_parts(model: Model, points: Any, layers: tuple[str, ...], side: str, for
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def _parameters(method: Callable[..., Any]) -> dict[str, Any]:
-    """The names of a method's settings and their defaults; those of the method inside, where it is made around one."""
-    own = {name: parameter.default for name, parameter in inspect.signature(method).parameters.items()}
-    return _parameters(method.method) | own if isinstance(method, Smooth | AtLayer) else own
-
-
 def _signature(method: Callable[..., Any]) -> inspect.Signature:
-    signature = inspect.signature(method)
-    parameters = dict(signature.parameters)
+    plain = signature(method)
+    parameters = dict(plain.parameters)
     if "baseline" in parameters:
         new = inspect.Parameter("layer_baseline", inspect.Parameter.KEYWORD_ONLY, default=None)
         last = [
             parameters.pop(name) for name in list(parameters) if parameters[name].kind is inspect.Parameter.VAR_KEYWORD
         ]
-        return signature.replace(parameters=[*parameters.values(), new, *last])
-    return signature
+        return plain.replace(parameters=[*parameters.values(), new, *last])
+    return plain

@@ -1,7 +1,6 @@
 """Smoothing: any method on noisy copies of the inputs, and the mean, mean square or variance of what it gives."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_choice, check_count, check_key, prepare
+from jaxviz.attribution.settings import signature, split
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.static import Static
@@ -116,7 +116,7 @@ class Smooth:
         levels = self.noise if isinstance(self.noise, tuple) else (self.noise,) * len(leaves)
         if len(levels) != len(leaves):
             raise ValueError(f"{name}: noise has {len(levels)} entries, but the model has {len(leaves)} inputs")
-        accepted = _accepted(self.method)
+        accepted = signature(self.method).parameters
         noise = _Noise(key, [np.asarray(level, np.float32) for level in levels])
         if "chunk_size" in accepted:
             one_by_one = True
@@ -127,7 +127,7 @@ class Smooth:
             sizes = chunks.sizes(
                 self.samples, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)
             )
-        static, traced = _split(settings)
+        static, traced = split(settings)
         how = _How(Static(self.method), "key" in accepted, self.reduce, static)
 
         def statistics(indices: np.ndarray) -> "_Statistics":
@@ -246,20 +246,3 @@ def _merge(one: _Statistics, other: _Statistics) -> _Statistics:
 @jit
 def _variance(statistics: _Statistics) -> Any:
     return jax.tree.map(lambda leaf: leaf / statistics.count.astype(leaf.dtype), statistics.squares)
-
-
-@functools.cache
-def _accepted(method: Callable[..., Any]) -> frozenset[str]:
-    """The names of a method's arguments; a smoothed method's are its inner method's, and its own."""
-    return frozenset(inspect.signature(method).parameters)
-
-
-def _split(settings: dict[str, Any]) -> tuple[Static, dict[str, Any]]:
-    """Settings that are data (arrays and numbers with a fraction), and those that are part of the program."""
-    data = {}
-    for name, value in settings.items():
-        leaves = jax.tree.leaves(value)
-        if leaves and all(isinstance(leaf, float | jax.Array | np.ndarray | np.floating) for leaf in leaves):
-            data[name] = value
-    rest = tuple(sorted((name, value) for name, value in settings.items() if name not in data))
-    return Static(rest), data

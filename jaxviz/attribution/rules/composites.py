@@ -1,5 +1,6 @@
 """Composites: which rule of LRP is for which layer; and those that publications have made customary, by name."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,7 +109,7 @@ def as_composite(function: str, composite: Any) -> Composite:
                 f"{function}: {composite!r} needs the lowest and highest possible value of the inputs; give "
                 "composite=epsilon_gamma_box(low, high), from jaxviz.attribution.rules"
             )
-        return found[0]()
+        return _made(found[0])
     if isinstance(composite, type) or not callable(composite):
         raise TypeError(
             f"{function}: composite must be a rule such as Epsilon(), the name of a preset ({', '.join(PRESETS)}), or a "
@@ -116,6 +117,11 @@ def as_composite(function: str, composite: Any) -> Composite:
         )
     rule = as_rule(function, composite)
     return Composite({CONVOLUTION: rule, DENSE: rule})
+
+
+@functools.cache
+def _made(preset: Callable[[], Composite]) -> Composite:
+    return preset()
 
 
 def epsilon_gamma_box(

@@ -98,6 +98,13 @@ METHODS = {
     "smooth integrated_gradients": Row(
         jv.smooth(jv.integrated_gradients, samples=2), {"key": KEY, "steps": 8}, chunked=True, random=True
     ),
+    "guided_integrated_gradients": Row(
+        jv.guided_integrated_gradients, {"steps": 6, "baseline": 0.1, "fraction": 0.3, "max_distance": 0.1}
+    ),
+    "blur_integrated_gradients": Row(jv.blur_integrated_gradients, {"max_sigma": 2.0, "steps": 12}, chunked=True),
+    "xrai": Row(
+        jv.xrai, {"segments": (TILES, np.arange(36).reshape(6, 6) % 5), "steps": 8}, chunked=True, like_inputs=False
+    ),
     "guided_backprop": Row(jv.guided_backprop),
     "deconvnet": Row(jv.deconvnet),
     "deeplift": Row(jv.deeplift, {"baseline": 0.1}, complete=True),

@@ -90,6 +90,12 @@ METHODS = {
         chunked=True,
         random=True,
     ),
+    "expected_gradients of few baselines": Row(
+        jv.expected_gradients,
+        {"baselines": np.ones((2, 6, 6, 2), np.float32) * np.float32(0.1), "samples": 6, "key": KEY},
+        chunked=True,
+        random=True,
+    ),
     "smooth gradient": Row(jv.smooth(jv.gradient, samples=5, noise=0.1), {"key": KEY}, chunked=True, random=True),
     "smooth variance": Row(
         jv.smooth(jv.gradient, samples=5, reduce="variance"), {"key": KEY}, chunked=True, random=True

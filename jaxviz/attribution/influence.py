@@ -309,7 +309,8 @@ class _How(NamedTuple):
 
     def head(self, model: Model, inputs: Any) -> tuple[Any, Any]:
         """What is before the layer: what the rest needs beside the layer's activation, and the activation."""
-        found = cut(model, inputs, function=self.name, layers=(self.layer,), side=self.side)
+        # Not the compiled function: it has computed convolutions in other ways, which are not known to be affine.
+        found = cut.__wrapped__(model, inputs, function=self.name, layers=(self.layer,), side=self.side)
         return found.tail.params, found.activation
 
     def slope(self, model: Model, inputs: Any, params: Any, activation: Any, target: Target) -> Any:

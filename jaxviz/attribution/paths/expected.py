@@ -114,9 +114,8 @@ def _mean(total: Any, samples: int) -> Any:
 def _axes(model: Model, inputs: Any, baselines: Any, sizes: tuple[int, ...], multiply_by_inputs: bool) -> Any:
     """How to follow the paths from the first affine stretch's end on; None where that costs more, in time or in memory."""
     batch, count = (jax.tree.leaves(tree)[0].shape[0] for tree in (inputs, baselines))
-    if (
-        multiply_by_inputs
-    ):  # a sum of gradients for each path, no more than are in flight, each to go through the stretch
+    if multiply_by_inputs:
+        # Each path has a sum of gradients of its own, which goes through the stretch; no more of them than are in flight.
         pays = count < sum(sizes) and count <= sizes[0]
     else:
         pays = -(-count // batch) < sum(sizes) and count <= sizes[0] * batch

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import AttributionWarning as AttributionWarning
     from jaxviz.attribution import ablation_cam as ablation_cam
     from jaxviz.attribution import at_layer as at_layer
+    from jaxviz.attribution import blur_integrated_gradients as blur_integrated_gradients
     from jaxviz.attribution import completeness_gap as completeness_gap
     from jaxviz.attribution import conductance as conductance
     from jaxviz.attribution import deconvnet as deconvnet
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import gradient as gradient
     from jaxviz.attribution import guided_backprop as guided_backprop
     from jaxviz.attribution import guided_grad_cam as guided_grad_cam
+    from jaxviz.attribution import guided_integrated_gradients as guided_integrated_gradients
     from jaxviz.attribution import hires_cam as hires_cam
     from jaxviz.attribution import input_x_gradient as input_x_gradient
     from jaxviz.attribution import integrated_gradients as integrated_gradients
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import superpixels as superpixels
     from jaxviz.attribution import unit as unit
     from jaxviz.attribution import xgrad_cam as xgrad_cam
+    from jaxviz.attribution import xrai as xrai
     from jaxviz.model import Model as Model
     from jaxviz.program import tag as tag
     from jaxviz.summaries import Summary as Summary
@@ -74,6 +77,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "AttributionWarning",
                     "ablation_cam",
                     "at_layer",
+                    "blur_integrated_gradients",
                     "completeness_gap",
                     "conductance",
                     "deconvnet",
@@ -91,6 +95,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "gradient",
                     "guided_backprop",
                     "guided_grad_cam",
+                    "guided_integrated_gradients",
                     "hires_cam",
                     "input_x_gradient",
                     "integrated_gradients",
@@ -111,6 +116,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "superpixels",
                     "unit",
                     "xgrad_cam",
+                    "xrai",
                 ),
                 ".attribution",
             ),

@@ -23,9 +23,12 @@ from jaxviz.attribution.influence import conductance as conductance
 from jaxviz.attribution.influence import internal_influence as internal_influence
 from jaxviz.attribution.influence import neuron_conductance as neuron_conductance
 from jaxviz.attribution.layers import at_layer as at_layer
+from jaxviz.attribution.paths import blur_integrated_gradients as blur_integrated_gradients
 from jaxviz.attribution.paths import completeness_gap as completeness_gap
 from jaxviz.attribution.paths import expected_gradients as expected_gradients
+from jaxviz.attribution.paths import guided_integrated_gradients as guided_integrated_gradients
 from jaxviz.attribution.paths import integrated_gradients as integrated_gradients
+from jaxviz.attribution.paths import xrai as xrai
 from jaxviz.attribution.perturbation import feature_ablation as feature_ablation
 from jaxviz.attribution.perturbation import feature_permutation as feature_permutation
 from jaxviz.attribution.perturbation import kernel_shap as kernel_shap

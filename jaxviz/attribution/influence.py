@@ -226,22 +226,24 @@ def neuron_conductance(
     if not hasattr(activation, "shape"):
         raise ValueError(f"{name}: layer {layer!r} has {len(activation)} arrays as its activation, not one")
     jax.eval_shape(chosen.select, activation)  # is there such a unit?
+    start, way = _ends(model, inputs, baseline, how)
 
-    def step(total: Any, part: tuple[np.ndarray, np.ndarray]) -> Any:
+    def step(total: list[jax.Array], part: tuple[np.ndarray, np.ndarray]) -> list[jax.Array]:
         nodes, weights = part
-        return _add(total, weights, _neuron_shares(nodes, model, inputs, baseline, prepared, how, chosen))
+        return quadratures.add(total, weights, _neuron_shares(nodes, model, inputs, start, way, prepared, how, chosen))
 
     total = chunks.fold(
         step,
-        jax.tree.map(jnp.zeros_like, inputs),
+        jax.tree.map(jnp.zeros_like, start),
         nodes,
         _sizes(steps, inputs, chunk_size),
         progress=progress,
         label="neuron conductance",
     )
+    gradient = _at_inputs(model, inputs, total, how)
     if not multiply_by_inputs:
-        return total
-    return jax.tree.map(lambda sum_, end, start: sum_ * (end - start), total, inputs, baseline)
+        return gradient
+    return jax.tree.map(lambda sum_, end, start: sum_ * (end - start), gradient, inputs, baseline)
 
 
 def _path(
@@ -270,7 +272,7 @@ def _path(
 
     def step(total: Any, part: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Any:
         nodes, following, weights = part
-        return _add(total, weights, _shares(nodes, following, model, inputs, start, way, prepared, how))
+        return quadratures.add(total, weights, _shares(nodes, following, model, inputs, start, way, prepared, how))
 
     total = chunks.fold(
         step,
@@ -307,7 +309,8 @@ class _How(NamedTuple):
 
     def head(self, model: Model, inputs: Any) -> tuple[Any, Any]:
         """What is before the layer: what the rest needs beside the layer's activation, and the activation."""
-        found = cut(model, inputs, function=self.name, layers=(self.layer,), side=self.side)
+        # Not the compiled function: it has computed convolutions in other ways, which are not known to be affine.
+        found = cut.__wrapped__(model, inputs, function=self.name, layers=(self.layer,), side=self.side)
         return found.tail.params, found.activation
 
     def slope(self, model: Model, inputs: Any, params: Any, activation: Any, target: Target) -> Any:
@@ -366,22 +369,29 @@ def _shares(
     return jax.vmap(at)(nodes, following)
 
 
-@functools.partial(jit, donate_argnums=0)
-def _add(total: Any, weights: jax.Array, shares: Any) -> Any:
-    return jax.tree.map(
-        lambda sum_, leaf: sum_ + jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), total, shares
-    )
-
-
 @functools.partial(jit, static_argnames=("how", "unit"))
 def _neuron_shares(
-    nodes: jax.Array, model: Model, inputs: Any, baseline: Any, target: Target, how: _How, unit: Unit
-) -> Any:
-    def at(node: jax.Array) -> Any:
-        point = jax.tree.map(lambda end, low: low + node.astype(low.dtype) * (end - low), inputs, baseline)
-        activation, back, params = jax.vjp(lambda point: how.head(model, point)[::-1], point, has_aux=True)
+    nodes: jax.Array,
+    model: Model,
+    inputs: Any,
+    start: list[jax.Array],
+    way: list[jax.Array],
+    target: Target,
+    how: _How,
+    unit: Unit,
+) -> list[jax.Array]:
+    def at(node: jax.Array) -> list[jax.Array]:
+        values = [low + node.astype(low.dtype) * step for low, step in zip(start, way, strict=True)]
+        head = lambda values: affine.onward(how.head, (model,), inputs, values)[::-1]
+        activation, back, params = jax.vjp(head, values, has_aux=True)
         slope = how.slope(model, inputs, params, activation, target)
         chosen = jax.grad(lambda activation: unit.select(activation).sum())(activation)
         return back(slope * chosen)[0]
 
     return jax.vmap(at)(nodes)
+
+
+@functools.partial(jit, static_argnames="how")
+def _at_inputs(model: Model, inputs: Any, total: list[jax.Array], how: _How) -> Any:
+    """The sum of the gradients at the end of the stretch, as one at the inputs."""
+    return jax.vjp(lambda inputs: affine.frontier(how.head, (model,), inputs), inputs)[1](total)[0]

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution import influence
 
 STEPS = 12
 FILE = Path(__file__).parents[1] / "reference" / "layer_figures.npz"
@@ -96,6 +98,25 @@ def test_sums_are_the_difference_of_scores(smooth_network):
     close(through[3].sum(axis=1), of_units[:, 3], 1e-4)
     rates = jv.neuron_conductance(model, inputs, layer="hidden", unit=2, target=0, multiply_by_inputs=False)
     close(rates * inputs, jv.neuron_conductance(model, inputs, layer="hidden", unit=2, target=0))
+
+
+def test_the_path_is_followed_behind_a_convolution_that_is_computed_in_another_way():
+    """One of a single channel is rewritten on CPU, and is affine all the same."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.relu(nn.Conv(3, (3, 3), name="first")(x))
+            return nn.Dense(2)(nn.relu(nn.Conv(3, (3, 3), name="second")(x)).mean((1, 2)))
+
+    inputs = jax.random.normal(jax.random.key(0), (2, 6, 6, 1))
+    model = jv.Model.from_linen(Net(), Net().init(jax.random.key(1), inputs))
+    how = influence._How("conductance", "second", "output", "none")
+    start, way = influence._ends(model, jnp.asarray(inputs), jnp.zeros_like(inputs), how)
+    assert {leaf.shape for leaf in (*start, *way)} == {(2, 6, 6, 3)}
+    close(way[0] + start[0], model.until("first")(inputs))
+    through = jv.neuron_conductance(model, inputs, layer="second", unit=(slice(None),) * 3, target=1)
+    close(through, jv.integrated_gradients(model, inputs, target=1), 1e-4)
 
 
 def test_a_second_call_traces_nothing():

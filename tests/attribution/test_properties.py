@@ -90,6 +90,12 @@ METHODS = {
         chunked=True,
         random=True,
     ),
+    "expected_gradients of few baselines": Row(
+        jv.expected_gradients,
+        {"baselines": np.ones((2, 6, 6, 2), np.float32) * np.float32(0.1), "samples": 6, "key": KEY},
+        chunked=True,
+        random=True,
+    ),
     "smooth gradient": Row(jv.smooth(jv.gradient, samples=5, noise=0.1), {"key": KEY}, chunked=True, random=True),
     "smooth variance": Row(
         jv.smooth(jv.gradient, samples=5, reduce="variance"), {"key": KEY}, chunked=True, random=True
@@ -97,6 +103,13 @@ METHODS = {
     "smooth square": Row(jv.smooth(jv.gradient, samples=5, reduce="square"), {"key": KEY}, chunked=True, random=True),
     "smooth integrated_gradients": Row(
         jv.smooth(jv.integrated_gradients, samples=2), {"key": KEY, "steps": 8}, chunked=True, random=True
+    ),
+    "guided_integrated_gradients": Row(
+        jv.guided_integrated_gradients, {"steps": 6, "baseline": 0.1, "fraction": 0.3, "max_distance": 0.1}
+    ),
+    "blur_integrated_gradients": Row(jv.blur_integrated_gradients, {"max_sigma": 2.0, "steps": 12}, chunked=True),
+    "xrai": Row(
+        jv.xrai, {"segments": (TILES, np.arange(36).reshape(6, 6) % 5), "steps": 8}, chunked=True, like_inputs=False
     ),
     "guided_backprop": Row(jv.guided_backprop),
     "deconvnet": Row(jv.deconvnet),

@@ -9,6 +9,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key, prepare
 from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.paths import bundle
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -42,7 +43,8 @@ def expected_gradients(
         baselines: the set, an array `(k, *inputs.shape[1:])`, from the training data for instance; a tuple of these for several
             inputs, of which each sample takes those of one index.
         target: as for `gradient`.
-        samples: number of points per example, at least 1. Each costs one gradient; the error falls with its square root.
+        samples: number of points per example, at least 1. Each costs one gradient; the error falls with its square root. Without
+            noise, and with fewer baselines than samples, the model's first affine stretch is computed once for each baseline.
         noise: standard deviation of normal noise on the inputs, in their units, at least 0.
         multiply_by_inputs: False leaves out the factor: the mean gradient.
         key: a `jax.random.key`; the same key gives the same bits, whatever chunk_size.
@@ -80,27 +82,57 @@ def expected_gradients(
     key = check_key(name, key)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
+    sizes = chunks.sizes(
+        samples, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)
+    )
+    numbers = np.arange(samples, dtype=np.uint32)
+    how: dict[str, Any] = {"progress": progress, "label": "expected gradients"}
+    # With noise, each sample has a path of its own.
+    axes = None if level else _axes(model, inputs, baselines, sizes, multiply_by_inputs)
+    if axes is not None:
+        paths = bundle.ends(model, inputs, baselines, axes)
+
+        def along(total: list[jax.Array], numbers: np.ndarray) -> list[jax.Array]:
+            chosen, places = _draws(numbers, key, inputs, baselines)
+            return bundle.add(total, chosen, bundle.gradients(chosen, places, model, inputs, paths, prepared, axes))
+
+        count = len(paths.starts[0]) if multiply_by_inputs else 1
+        zeros = [jnp.zeros((count, *leaf.shape), leaf.dtype) for leaf in paths.ends]
+        total = chunks.fold(along, zeros, numbers, sizes, **how)
+        return _mean(bundle.at_inputs(model, inputs, baselines, total, axes, multiply_by_inputs), samples)
 
     def step(total: Any, numbers: np.ndarray) -> Any:
         return _add(total, _shares(numbers, model, inputs, baselines, level, key, prepared, multiply_by_inputs))
 
-    total = chunks.fold(
-        step,
-        jax.tree.map(jnp.zeros_like, inputs),
-        np.arange(samples, dtype=np.uint32),
-        chunks.sizes(
-            samples, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)
-        ),
-        progress=progress,
-        label="expected gradients",
-    )
+    return _mean(chunks.fold(step, jax.tree.map(jnp.zeros_like, inputs), numbers, sizes, **how), samples)
+
+
+def _mean(total: Any, samples: int) -> Any:
     return jax.tree.map(lambda leaf: leaf / samples, total)
+
+
+def _axes(model: Model, inputs: Any, baselines: Any, sizes: tuple[int, ...], multiply_by_inputs: bool) -> Any:
+    """How to follow the paths from the first affine stretch's end on; None where that costs more, in time or in memory."""
+    batch, count = (jax.tree.leaves(tree)[0].shape[0] for tree in (inputs, baselines))
+    if multiply_by_inputs:
+        # Each path has a sum of gradients of its own, which goes through the stretch; no more of them than are in flight.
+        pays = count < sum(sizes) and count <= sizes[0]
+    else:
+        pays = -(-count // batch) < sum(sizes) and count <= sizes[0] * batch
+    return bundle.batch_axes(model, inputs) if pays else None
 
 
 def draw(key: jax.Array, number: Any, batch: int, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What one sample draws: each example's baseline, `(batch,)`, its place on the path, `(batch,)`, and a key for noise."""
     chosen, place, noise = jax.random.split(jax.random.fold_in(key, number), 3)
     return jax.random.randint(chosen, (batch,), 0, count), jax.random.uniform(place, (batch,)), noise
+
+
+@jit
+def _draws(numbers: jax.Array, key: jax.Array, inputs: Any, baselines: Any) -> tuple[jax.Array, jax.Array]:
+    """Baselines and places of some samples, `(samples, batch)` both."""
+    batch, count = (jax.tree.leaves(tree)[0].shape[0] for tree in (inputs, baselines))
+    return jax.vmap(lambda number: draw(key, number, batch, count)[:2])(numbers)
 
 
 @jit(static_argnames="multiply_by_inputs")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution.paths import bundle, expected
 from jaxviz.attribution.paths.expected import draw
+from jaxviz.targets import Target
 
 KEY = jax.random.key(5)
 FIRST, SECOND = jax.random.normal(jax.random.key(0), (3, 6)), jax.random.normal(jax.random.key(1), (6, 2))
@@ -77,6 +79,55 @@ def test_noise_on_the_inputs_and_several_inputs():
     noisy = jv.expected_gradients(model, inputs, baselines=baselines, samples=400, noise=0.1, key=KEY)
     assert not np.array_equal(noisy[0], found[0])
     assert close(noisy[0], found[0], 0.2)
+
+
+def front(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x @ params[0] + 1).sum(axis=1)
+
+
+def behind(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh((params[0].T @ x.T) * 2).sum(axis=0)
+
+
+def joined(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh((x @ params[0]).reshape(-1, 2)).reshape(x.shape[0], -1).sum(axis=1)
+
+
+def fixed(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x @ params[0] + jnp.arange(4.0)[:, None]).sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("apply", "axes"),
+    [(front, (0,)), (behind, (1,)), (joined, None), (fixed, None)],
+    ids=["front", "behind", "joined", "fixed"],
+)
+@pytest.mark.parametrize("multiply", [True, False])
+def test_paths_followed_behind_the_first_affine_stretch(apply, axes, multiply, monkeypatch):
+    model = jv.Model.from_function(apply, (FIRST,))
+    assert bundle.batch_axes(model, INPUTS) == axes
+    explain = lambda: jv.expected_gradients(
+        model, INPUTS, baselines=BASELINES, samples=9, key=KEY, multiply_by_inputs=multiply
+    )
+    taken = []
+    following = bundle.gradients
+    monkeypatch.setattr(bundle, "gradients", lambda *args: taken.append(1) or following(*args))
+    found = explain()
+    assert len(taken) == (axes is not None)
+    monkeypatch.setattr(expected, "_axes", lambda *args: None)
+    assert close(found, explain(), 1e-5)
+    assert len(taken) == (axes is not None)
+
+
+def test_the_stretch_is_computed_for_the_ends_alone():
+    """By XLA's count of the operations at each sample."""
+    weights = jnp.ones((400, 8))
+    model = jv.Model.from_function(lambda w, x: jnp.tanh(x @ w).sum(axis=1), weights)
+    inputs, baselines = jnp.ones((2, 400)), jnp.ones((3, 400))
+    paths = bundle.ends(model, inputs, baselines, (0,))
+    chosen, places = jnp.zeros((10, 2), jnp.int32), jnp.ones((10, 2))
+    program = bundle.gradients.lower(chosen, places, model, inputs, paths, Target(), (0,)).compile()
+    assert 0 < program.cost_analysis()["flops"] < 10 * 2 * 400
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 # One operation per element of the output. A transcendental function counts as one operation, as in XLA's own estimate.
-_ELEMENTWISE = _names(
+ELEMENTWISE = _names(
     """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp cos cosh digamma div eq erf erf_inv erfc exp
     exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter not or pow rem
     round rsqrt select_n sign sin sinh sqrt square sub tan tanh xor"""
@@ -31,7 +31,7 @@ def flops(equation: JaxprEqn) -> int:
     name = equation.primitive.name
     operands: list[Any] = [atom.aval for atom in equation.invars]
     output: Any = equation.outvars[0].aval if equation.outvars else None
-    if name in _ELEMENTWISE:
+    if name in ELEMENTWISE:
         return math.prod(output.shape)
     if name in _REDUCTIONS:
         return math.prod(operands[0].shape)

@@ -66,6 +66,12 @@ def scores_of(model: Model, inputs: Any, target: Target) -> jax.Array:
     return scores if jnp.finfo(scores.dtype).bits >= 32 else scores.astype(jnp.float32)
 
 
+def scores_with(number: int, model: Model, inputs: Any, target: Target, leaf: jax.Array) -> jax.Array:
+    """As `scores_of`, with another array in place of one of the inputs."""
+    leaves, structure = jax.tree.flatten(inputs)
+    return scores_of(model, jax.tree.unflatten(structure, [*leaves[:number], leaf, *leaves[number + 1 :]]), target)
+
+
 @jit
 def ends(game: Game) -> jax.Array:
     """The worth of no group at all, and of all: `(2, batch)`."""

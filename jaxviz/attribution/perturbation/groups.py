@@ -30,6 +30,42 @@ class Groups:
         """The number of groups."""
         return self.present.shape[1]
 
+    def boxes(self, leaf: jax.Array) -> tuple[tuple[int, ...], np.ndarray] | None:
+        """Boxes around the groups of one input, which all have the same sides.
+
+        Sides that differ from group to group, as those of superpixels do, are rounded up to eighths of the input's, so that other
+        groups of this kind do not make another program.
+
+        Returns:
+            The sides and where each group's box starts, int32 `(groups, axes)`, on the axes after the batch; None where the
+            groups are traced.
+        """
+        shape = leaf.shape[1:]
+        if self.numbers is None:
+            return (1,) * len(shape), np.stack(np.unravel_index(np.arange(self.count), shape), 1).astype(np.int32)
+        if isinstance(self.numbers[0], jax.core.Tracer):
+            return None
+        numbers = np.asarray(self.numbers[0])
+        sides, starts = [], []
+        for axis, length in enumerate(shape, 1):
+            if numbers.shape[axis] == 1:
+                sides.append(length)
+                starts.append(np.zeros(self.count, np.int32))
+                continue
+            position = np.broadcast_to(
+                np.arange(length).reshape([-1 if other == axis else 1 for other in range(numbers.ndim)]), numbers.shape
+            )
+            lows, highs = np.full(self.count, length), np.zeros(self.count, int)
+            np.minimum.at(lows, numbers, position)
+            np.maximum.at(highs, numbers, position + 1)
+            side = int((highs - lows).max())
+            if ((highs - lows < side) & (highs < length)).any():
+                unit = -(-length // 8)
+                side = min(-(-side // unit) * unit, length)
+            sides.append(side)
+            starts.append(np.minimum(lows, length - side).astype(np.int32))
+        return tuple(sides), np.stack(starts, 1)
+
     def lay(self, coalition: jax.Array, inputs: Any) -> Any:
         """What each group has, at each of its features.
 

@@ -9,10 +9,13 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
-from jaxviz.attribution.perturbation.game import collect, scores_of, weighted_sum
+from jaxviz.attribution.perturbation.game import collect, scores_with, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype, feature_count
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.program import local
+from jaxviz.program.patches import sizes
+from jaxviz.program.spans import Spans, window_span
 from jaxviz.targets import Target, TargetLike
 
 
@@ -82,16 +85,13 @@ def occlusion(
                     f"{name}: stride {step} is larger than the window's side {side}, so some elements are never covered"
                 )
         starts = _starts(leaf.shape[1:], sides, steps)
+        given = {"model": model, "inputs": inputs, "target": prepared}
+        base = _base(number, (sides, steps), **given) if leaf.ndim > 2 else None
+        scores: Any = functools.partial(_scores, number, sides=np.array(sides, np.int32))
+        if base is not None:
+            scores = functools.partial(_scores_nearby, number, (sides, steps), base=base)
         parts = collect(
-            functools.partial(
-                _scores,
-                number,
-                sides=np.array(sides, np.int32),
-                model=model,
-                inputs=inputs,
-                baseline=baseline,
-                target=prepared,
-            ),
+            functools.partial(scores, baseline=baseline, **given),
             starts,
             chunks.sizes(len(starts), leaf.shape[0], chunk_size, values=feature_count(*leaves)),
             progress=progress,
@@ -128,24 +128,76 @@ def _shares(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ..
     return shares
 
 
+_Windows = tuple[tuple[int, ...], tuple[int, ...]]  # sides and strides
+
+
 @functools.partial(jit, static_argnums=0)
 def _scores(
     number: int, starts: jax.Array, sides: jax.Array, model: Model, inputs: Any, baseline: Any, target: Target
 ) -> jax.Array:
-    leaves, structure = jax.tree.flatten(inputs)
-    fill = jax.tree.leaves(baseline)[number]
+    leaf, fill = jax.tree.leaves(inputs)[number], jax.tree.leaves(baseline)[number]
 
     def score(start: jax.Array) -> jax.Array:
-        leaf, covers = leaves[number], jnp.bool_(True)
-        for axis in range(1, leaf.ndim):
-            position = jnp.expand_dims(
-                jnp.arange(leaf.shape[axis], dtype=jnp.int32), [other for other in range(leaf.ndim) if other != axis]
-            )
-            covers = covers & (position >= start[axis - 1]) & (position < start[axis - 1] + sides[axis - 1])
-        covered = [*leaves[:number], jnp.where(covers, fill, leaf), *leaves[number + 1 :]]
-        return scores_of(model, jax.tree.unflatten(structure, covered), target)
+        covered = jnp.where(_covers(leaf.shape, [0] * leaf.ndim, start, sides), fill, leaf)
+        return scores_with(number, model, inputs, target, covered)
 
     return jax.vmap(score)(starts)
+
+
+@functools.partial(jit, static_argnums=(0, 1))
+def _base(number: int, windows: _Windows, model: Model, inputs: Any, target: Target) -> list[jax.Array] | None:
+    """What `_scores_nearby` needs of the activations at the inputs; None where it is not worth while."""
+    leaf = jax.tree.leaves(inputs)[number]
+    return local.base(functools.partial(scores_with, number), (model, inputs, target), leaf, _spans(leaf, windows))
+
+
+@functools.partial(jit, static_argnums=(0, 1))
+def _scores_nearby(
+    number: int,
+    windows: _Windows,
+    starts: jax.Array,
+    model: Model,
+    inputs: Any,
+    baseline: Any,
+    target: Target,
+    base: list[jax.Array],
+) -> jax.Array:
+    """As `_scores`, of the model evaluated only where a window changes it."""
+    leaf, fill = jax.tree.leaves(inputs)[number], jax.tree.leaves(baseline)[number]
+    where, (sides, steps) = _spans(leaf, windows), windows
+    shape = sizes(leaf.shape, where)
+
+    def score(start: jax.Array) -> jax.Array:
+        # The window that covers nothing starts at the end: its patch is the last one's, as it is.
+        places = [jnp.int32(0), *(start // jnp.array(steps, jnp.int32))]
+        first = [
+            jnp.int32(0) if span is None else jnp.minimum(start[axis - 1], leaf.shape[axis] - shape[axis])
+            for axis, span in enumerate(where)
+        ]
+        covers = _covers(shape, first, start, sides)
+        patch = jnp.where(covers, *(jax.lax.dynamic_slice(array, first, shape) for array in (fill, leaf)))
+        function = functools.partial(scores_with, number)
+        return local.onward(function, (model, inputs, target), leaf, where, places, patch, base)
+
+    return jax.vmap(score)(starts)
+
+
+def _spans(leaf: jax.Array, windows: _Windows) -> Spans:
+    """Where the windows stand on each axis of the input."""
+    shape = leaf.shape[1:]
+    each = zip(shape, windows[0], _places(shape, *windows), strict=True)
+    return (None, *(window_span(axis, length, side, starts) for axis, (length, side, starts) in enumerate(each, 1)))
+
+
+def _covers(shape: tuple[int, ...], first: Any, start: jax.Array, sides: Any) -> jax.Array:
+    """What a window covers of a patch of an input that starts at `first`."""
+    covers = jnp.bool_(True)
+    for axis in range(1, len(shape)):
+        position = first[axis] + jnp.expand_dims(
+            jnp.arange(shape[axis], dtype=jnp.int32), [other for other in range(len(shape)) if other != axis]
+        )
+        covers = covers & (position >= start[axis - 1]) & (position < start[axis - 1] + sides[axis - 1])
+    return covers
 
 
 @jit

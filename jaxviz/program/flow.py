@@ -109,6 +109,10 @@ class Flow:
             return place.step.equations[0]
         return place.step.equations[place.result]
 
+    def variable(self, place: Place) -> Any:
+        """The variable that holds a value."""
+        return [var for equation in place.step.equations for var in equation.outvars][place.result]
+
 
 def operands(step: Step) -> list[Any]:
     """The atoms that a step takes."""

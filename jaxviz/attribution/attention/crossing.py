@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxviz.attribution.attention.softmax import Attention, attentions
+from jaxviz.attribution.attention.products import Attention, attentions
 from jaxviz.program.flow import Flow, Place, Value, ancestors
 
 

@@ -7,7 +7,7 @@ import jax
 
 from jaxviz import views
 from jaxviz.adapters import Adapter
-from jaxviz.attribution.attention.softmax import attentions
+from jaxviz.attribution.attention.products import attentions
 from jaxviz.model import Model, check_model
 from jaxviz.program import paths
 from jaxviz.program.flow import Flow

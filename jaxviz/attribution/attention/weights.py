@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxviz import views
 from jaxviz.attribution.attention.crossing import Crossing
-from jaxviz.attribution.attention.softmax import Attention, attentions
+from jaxviz.attribution.attention.products import Attention, attentions
 from jaxviz.attribution.attention.view import NAME, tag_attention
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT, Key, Program, Site, paths
@@ -191,12 +191,13 @@ class _Axes:
 
     def _batch(self, key: Key, shape: tuple[int, ...], attention: Attention | None) -> int | None:
         """The axis that is one longer where the batch is."""
-        if self.larger is None or key not in self.larger:
-            places = range(len(shape)) if attention is None else attention.shared
+        places = range(len(shape)) if attention is None else (*attention.loose, *attention.shared)
+        other = None if self.larger is None or key not in self.larger else self._shape(self.larger, key)
+        if other is None or len(other) != len(shape):
             return next((axis for axis in places if shape[axis] == self.batch), None)
-        sizes = list(zip(shape, self._shape(self.larger, key), strict=True))
+        sizes = list(zip(shape, other, strict=True))
         changed = [axis for axis, (size, other) in enumerate(sizes) if size != other]
-        if not changed or (attention is not None and not set(changed) <= set(attention.shared)):
+        if not changed or not set(changed) <= set(places):
             return None
         if len(changed) > 1 or sizes[changed[0]] != (self.batch, self.batch + 1):
             raise ValueError(

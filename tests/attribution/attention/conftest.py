@@ -1,5 +1,6 @@
 """A transformer as plain NumPy in float64, and networks of JAX with its parameters."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -157,10 +158,14 @@ def _flat(model: jv.Model) -> dict[str, Any]:
     return model.apply.parameters(model.params)
 
 
+def _within(flat: dict[str, Any], prefix: str, path: str) -> Any:
+    return flat[f"{prefix}/{path}"]
+
+
 def for_numpy(model: jv.Model, blocks: str) -> Any:
     flat = _flat(model)
     return {
-        "blocks": [of_block(lambda path, i=i: flat[f"{blocks}{i}/{path}"]) for i in range(2)],
+        "blocks": [of_block(functools.partial(_within, flat, f"{blocks}{i}")) for i in range(2)],
         "head": [np.asarray(flat["head/kernel"], np.float64), np.asarray(flat["head/bias"], np.float64)[None, None]],
     }
 

@@ -89,6 +89,15 @@ def test_noise_is_averaged_over(cases):
     assert 0 < np.abs(np.asarray(row - plain)).max() < 0.1
 
 
+def test_data_sets_of_rows(cases):
+    case = cases("vit")
+    found = jv.explain_dataset(
+        jv.attention_rollout, case.model, np.asarray(case.inputs), token=0, batch_size=2, progress=False
+    )
+    rows = np.asarray(jv.attention_rollout(case.model, case.inputs, token=0))
+    np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-5)
+
+
 WRONG = {
     "layers": (3, TypeError, "layers must be one path or pattern"),
     "empty layers": ((), ValueError, "layers must name at least one layer"),

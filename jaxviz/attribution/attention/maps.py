@@ -51,7 +51,7 @@ def attention_maps(model: Model, inputs: Any, *, layers: str | Iterable[str] | N
         ...     print(path, weights.shape)
         layers_0/MultiHeadDotProductAttention_0/attention_weights (1, 2, 5, 5)
         layers_1/MultiHeadDotProductAttention_0/attention_weights (1, 2, 5, 5)
-        >>> picture = jv.figures.heatmaps(weights[0], titles=["head 0", "head 1"])
+        >>> picture = jv.figures.heatmaps(weights[0], titles=["head 0", "head 1"], sign="positive")
 
     Note:
         Weights say where a layer looks, not what its answer depends on (Jain and Wallace 2019): values may be small, and later

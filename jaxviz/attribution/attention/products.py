@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from jaxviz.attribution.attention.search import PLAIN, passed, search, shape
+from jaxviz.attribution.attention.search import passed, search, shape
 from jaxviz.attribution.attention.softmax import softmax
 from jaxviz.program import OUTPUT, Key
 from jaxviz.program._compat import JaxprEqn
@@ -20,7 +20,7 @@ class Attention(NamedTuple):
         shared: the axes that they share with the values: the batch, and most often the heads.
         free: the axes that the values do not have: the queries among them.
         loose: axes of length 1 that are squeezed out before the product, as `jnp.matmul` does: the batch, if it is one example.
-        logits: the operands of the product, of queries and keys, that the softmax is of; None if it is not found.
+        exponent: what the softmax takes the exponential of.
     """
 
     place: Place
@@ -30,7 +30,7 @@ class Attention(NamedTuple):
     shared: tuple[int, ...]
     free: tuple[int, ...]
     loose: tuple[int, ...]
-    logits: tuple[Value, Value] | None
+    exponent: Value
 
 
 def attentions(flow: Flow) -> list[Attention]:
@@ -47,7 +47,7 @@ def attentions(flow: Flow) -> list[Attention]:
                 known.append(places)
             else:  # weights of two products are marked where both take them from
                 known[twice] = [place for place in known[twice] if place in places]
-                found[twice] = found[twice]._replace(place=known[twice][0])
+                found[twice] = found[twice]._replace(place=known[twice][0], key=_tag(known[twice]))
     return found
 
 
@@ -71,8 +71,7 @@ def _of_product(flow: Flow, node: Any, equation: JaxprEqn, layer: str) -> list[t
                 continue
             places = [place for place, (_, _, plain) in path if plain]
             there = lambda axes, now=now: tuple(now[axis] for axis in axes if now[axis] is not None)
-            logits = search(flow, exponent, None, _logits)[1]
-            attention = Attention(place, _tag(places), layer, now[axis], there(shared), there(free), loose, logits)
+            attention = Attention(place, _tag(places), layer, now[axis], there(shared), there(free), loose, exponent)
             found.append((attention, places))
     return found
 
@@ -105,20 +104,3 @@ def _weights(flow: Flow, node: Any, equation: JaxprEqn, index: int, state: Any) 
         if moved[axis] is not None:
             onward.append((atom, (axis, moved, equation.primitive.name == "squeeze" or (plain and same))))
     return None, onward
-
-
-# What queries times keys go through before they are exponents: scales, masks, biases, caps.
-_AFTER_PRODUCT = frozenset(["add", "broadcast_in_dim", "max", "min", "reshape", "sub", "tanh", "transpose"]) | PLAIN
-
-
-def _logits(
-    flow: Flow, node: Any, equation: JaxprEqn, index: int, state: Any
-) -> tuple[tuple[Value, Value] | None, Any]:
-    """Looks for the product of queries and keys: its operands."""
-    name = equation.primitive.name
-    if name == "dot_general":
-        one, other = (Value(node, atom) for atom in equation.invars)
-        return (one, other), ()
-    if name not in _AFTER_PRODUCT:
-        return None, ()
-    return None, [(atom, state) for atom in (equation.invars[1:] if name == "select_n" else equation.invars)]

@@ -53,7 +53,8 @@ def attention_rollout(
 
     Returns:
         `R`, `(batch, queries, keys)`, of the weights' dtype: row q has the shares of the input tokens in token q, which sum to 1.
-        With a token its row `(batch, keys)`; with upsample `(batch, *spatial)`.
+        With a token its row `(batch, keys)`; with upsample `(batch, *spatial)`. NaN if a layer stands in a branch that is not
+        taken.
 
     Raises:
         TypeError: as for `attention_maps`, or if a setting is of another type.

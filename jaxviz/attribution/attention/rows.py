@@ -29,7 +29,7 @@ def check_reading(function: str, token: Any, upsample: Any) -> None:
                 f"{function}: upsample={given(upsample)} lays out the row of one token as a grid; give that token, token=0 for a "
                 "class token"
             )
-    elif isinstance(token, bool) or not jnp.issubdtype(getattr(token, "dtype", type(token)), jnp.integer):
+    elif type(token) is not int and not jnp.issubdtype(getattr(token, "dtype", bool), jnp.integer):
         raise TypeError(
             f"{function}: token must be None, an int, or an int array with one index per example, got {given(token)}"
         )

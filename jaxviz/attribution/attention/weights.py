@@ -213,11 +213,12 @@ def _larger(model: Model, inputs: Any) -> Mapping[Key, Site] | None:
     batch = jax.tree.leaves(inputs)[0].shape[0]
 
     def more(leaf: Any) -> jax.ShapeDtypeStruct:
-        own = jnp.shape(leaf)[:1] == (batch,)
-        return jax.ShapeDtypeStruct((batch + 1, *leaf.shape[1:]) if own else leaf.shape, leaf.dtype)
+        shape = jnp.shape(leaf)
+        shape = (batch + 1, *shape[1:]) if shape[:1] == (batch,) else shape
+        return jax.ShapeDtypeStruct(shape, jnp.asarray(leaf).dtype)
 
-    # A mask that is a keyword has the batch, too.
-    for keywords in (model.keywords, jax.tree.map(more, model.keywords)):
+    larger = jax.tree.map(more, inputs)
+    for change in (lambda leaf: leaf, more):  # a mask that is a keyword has the batch, too
         with contextlib.suppress(Exception):
-            return traced(replace(model, keywords=keywords), jax.tree.map(more, inputs)).sites
+            return traced(replace(model, keywords=jax.tree.map(change, model.keywords)), larger).sites
     return None

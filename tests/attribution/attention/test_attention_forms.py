@@ -370,6 +370,32 @@ def sigmoid_attention(params: Any, x: jax.Array) -> jax.Array:
     return (weights @ x).sum(axis=(1, 2))
 
 
+def test_weights_of_which_one_use_is_tagged():
+    def function(x):
+        weights = jax.nn.softmax(x @ x.mT)
+        return (jv.tag(weights, "one") @ x + 2 * weights @ x).sum(axis=(1, 2))
+
+    maps = jv.attention_maps(of(function), X)
+    assert list(maps) == ["attention_weights"]
+    passed = 3 * np.maximum(np.asarray(maps["attention_weights"])[:, 0] * np.asarray(X).sum(axis=-1)[:, None], 0)
+    model = of(function)
+    np.testing.assert_allclose(jv.attention_x_gradient(model, X), np.eye(5) + passed, rtol=1e-4)
+    # The gradient of what is tagged is that of its own use.
+    one = np.asarray(jv.attention_x_gradient(model, X, layers="one"))
+    np.testing.assert_allclose(one, np.eye(5) + passed / 3, rtol=1e-4)
+
+
+def test_a_bias_of_the_inputs_makes_no_cross_attention():
+    def function(params, inputs):
+        x, pairs = inputs
+        for _ in range(2):
+            x = x + jax.nn.softmax((pairs @ params)[..., 0] + x @ x.mT) @ x
+        return x
+
+    model = jv.Model.from_function(function, jnp.ones((3, 1)))
+    assert jv.attention_rollout(model, (X, jnp.ones((2, 5, 5, 3)))).shape == (2, 5, 5)
+
+
 def test_weights_of_one_s_own_are_named():
     model = jv.Model.from_function(sigmoid_attention, ())
     for method in (jv.attention_maps, jv.attention_rollout, jv.attention_x_gradient):

@@ -110,6 +110,7 @@ WRONG = {
     "discard": ("much", TypeError, "discard must be a number"),
     "heads": ("median", ValueError, "heads must be one of 'mean', 'min', 'max', got 'median'"),
     "token": (0.5, TypeError, "token must be None, an int"),
+    "token in": ([0, 1], TypeError, "token must be None, an int"),
     "token of the range": (7, ValueError, "token must be -7 to 6, one of 7, got 7"),
     "token of the shape": (np.array([1, 2, 3]), ValueError, r"token has shape \(3,\)"),
     "upsample": ("yes", TypeError, "upsample must be None, True, False or the size"),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from jaxviz.attribution import AttributionWarning as AttributionWarning
     from jaxviz.attribution import ablation_cam as ablation_cam
     from jaxviz.attribution import at_layer as at_layer
+    from jaxviz.attribution import attention_maps as attention_maps
+    from jaxviz.attribution import attention_rollout as attention_rollout
+    from jaxviz.attribution import attention_x_gradient as attention_x_gradient
     from jaxviz.attribution import blur_integrated_gradients as blur_integrated_gradients
     from jaxviz.attribution import completeness_gap as completeness_gap
     from jaxviz.attribution import conductance as conductance
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
     from jaxviz.attribution import superpixels as superpixels
+    from jaxviz.attribution import tag_attention as tag_attention
     from jaxviz.attribution import unit as unit
     from jaxviz.attribution import xgrad_cam as xgrad_cam
     from jaxviz.attribution import xrai as xrai
@@ -77,6 +81,9 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "AttributionWarning",
                     "ablation_cam",
                     "at_layer",
+                    "attention_maps",
+                    "attention_rollout",
+                    "attention_x_gradient",
                     "blur_integrated_gradients",
                     "completeness_gap",
                     "conductance",
@@ -114,6 +121,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "shapley_values",
                     "smooth",
                     "superpixels",
+                    "tag_attention",
                     "unit",
                     "xgrad_cam",
                     "xrai",

@@ -42,7 +42,8 @@ def blur_integrated_gradients(
         inputs: as for `gradient`; each input `(batch, *spatial, channels)`, with one to three spatial axes, all of which are
             blurred, by a Gaussian whose weights sum to 1, and 0 beyond the borders.
         target: as for `gradient`.
-        max_sigma: the standard deviation of the Gaussian at the start, in elements, more than 0.
+        max_sigma: the standard deviation of the Gaussian at the start, in elements, more than 0. The default is meant for images
+            of about 224 pixels; for smaller ones give about a quarter of their side, so that points are not spent on mere blur.
         steps: number of points on the path, at least 1. Each costs one gradient.
         sqrt: whether nodes are placed and weighted on the variance, `s_k = max_sigma * sqrt(node_k)`, instead of on the standard
             deviation. That is the same path, with fewer points where it is nearly sharp.
@@ -68,7 +69,8 @@ def blur_integrated_gradients(
     Note:
         The reference implementation, `saliency.BlurIG`, has `quadrature="riemann_left"`. It cuts the Gaussian off at 4 standard
         deviations, and takes the difference of two blurs that are 0.01 apart as the derivative, which jumps whenever the cut
-        moves on by an element; here the Gaussian is whole, and its derivative exact. With `sqrt` its path starts at a standard
+        moves on by an element; here the Gaussian is whole, and its derivative exact (a difference of 1 % on the tests' CNN; 1e-6
+        where the reference is given whole Gaussians 1e-6 apart). With `sqrt` its path starts at a standard
         deviation of `sqrt(max_sigma)`; and in batches of more than one point all points of a batch get the weight of the last.
 
     References:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, check_choice, prepare
+from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.cuts import Cut, Form, activations, cut, named
 from jaxviz.attribution.smoothing import Smooth
@@ -126,6 +126,11 @@ class AtLayer:
         if self._has_own_form(inputs):
             return self.method(model, inputs, target=target, layer=layers[0], side=self.side, **settings)
         found = cut(model, inputs, function=name, layers=layers, side=self.side)
+        if not all_finite(found.activation):
+            raise ValueError(
+                f"{name}: the activation of {' and '.join(map(repr, layers))} has NaN or infinite values, though the inputs have "
+                "none: look at the model's parameters"
+            )
         settings = self._of_layer(name, model, inputs, layers, found, settings)
         attribution = self.method(found.tail, found.activation, target=target, **settings)
         return found.form.restore(attribution)

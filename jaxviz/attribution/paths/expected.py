@@ -9,7 +9,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key, prepare
 from jaxviz.attribution.baselines import baseline_set
-from jaxviz.checks import check_number
+from jaxviz.checks import check_flag, check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike, select
@@ -78,11 +78,12 @@ def expected_gradients(
     check_count(name, "samples", samples)
     level = np.asarray(check_number(name, "noise", noise, 0), np.float32)
     key = check_key(name, key)
+    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
 
     def step(total: Any, numbers: np.ndarray) -> Any:
-        return _add(total, _shares(numbers, model, inputs, baselines, level, key, prepared, multiply_by_inputs))
+        return _add(total, _shares(numbers, model, inputs, baselines, level, key, prepared, multiplied))
 
     total = chunks.fold(
         step,

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+from jaxviz.checks import check_flag
+
 Carry = TypeVar("Carry")
 
 # Without a chunk_size, as many evaluations are in flight as hold this many input values (at least one variation).
@@ -62,8 +64,11 @@ def fold(
         chunks: their sizes, as `sizes` gives them.
         progress: whether to draw a bar. It waits for each chunk.
         label: what the bar says.
+
+    Raises:
+        TypeError: if progress is neither True nor False.
     """
-    if not progress:
+    if not check_flag(label or "fold", "progress", progress):
         for part in _parts(variations, chunks):
             carry = step(carry, part)
         return carry

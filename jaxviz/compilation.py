@@ -25,14 +25,17 @@ class Compiled:
         functools.update_wrapper(self, function)
         function = lowered(function)
         self._plain = jax.jit(function, **settings)
+        # Nothing is donated where it is traced or transformed: under `jax.vmap` what has no mapped axis cannot become what has.
+        kept = {name: value for name, value in settings.items() if not name.startswith("donate")}
+        self._within = self._plain if kept == settings else jax.jit(function, **kept)
         self._fast = jax.jit(function, compiler_options={_FLAG: ""}, **settings)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns."""
         # JAX takes compiler options at the top level only: inside another program, that program's hold.
-        if _has_flag() and is_top_level((args, kwargs)):
-            return self._fast(*args, **kwargs)
-        return self._plain(*args, **kwargs)
+        if not is_top_level((args, kwargs)):
+            return self._within(*args, **kwargs)
+        return (self._fast if _has_flag() else self._plain)(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program at the shapes of the arguments, as `jax.jit` gives it."""

@@ -1,5 +1,6 @@
 """Targets: which number per example is explained, the score."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,8 +42,11 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
     if isinstance(target, Target):
         return target
     if callable(target):
-        return Target(function=Static(target))
+        static = Static(target)
+        _check_callable(function, static, outputs)
+        return Target(function=static)
     shape = _score_shape(function, outputs)
+    _floating(function, outputs)
     if target is None:
         if len(shape) == 1 or shape[1:] == (1,):
             return Target()
@@ -102,12 +106,8 @@ def select(outputs: Any, target: Any) -> jax.Array:
     target = prepare("targets.select", outputs, target)
     if target.function is not None:
         scores = target.function.value(outputs)
-        batch = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(outputs)}
-        if not hasattr(scores, "shape") or scores.ndim != 1 or (len(batch) == 1 and {scores.shape} != batch):
-            raise ValueError(
-                f"target: the callable must map outputs to one score per example, an array of shape (batch,); "
-                f"it returned {_describe(scores)} for outputs {_describe(outputs)}"
-            )
+        _check_scores("targets.select", scores, outputs)
+        scores = jnp.asarray(scores)
     elif target.index is None:
         scores = outputs.reshape(outputs.shape[:1])
     else:
@@ -117,8 +117,50 @@ def select(outputs: Any, target: Any) -> jax.Array:
         chosen = (jax.lax.broadcasted_iota(jnp.int32, outputs.shape, 1) == target.index[:, None]) | ~in_range[:, None]
         scores = jnp.where(chosen, outputs, jnp.zeros((), outputs.dtype)).sum(axis=1)
         scores = scores * jnp.where(in_range, 1, jnp.nan).astype(scores.dtype)
+    return _floating("targets.select", scores)
+
+
+def _check_callable(function: str, target: Static, outputs: Any) -> None:
+    """Raises unless a callable gives one score per example of outputs, or of what has their shapes."""
+    leaves, structure = jax.tree.flatten(outputs)
+    if all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
+        kinds = tuple((tuple(leaf.shape), leaf.dtype) for leaf in leaves)
+        _check_callable_at(function, target, structure, kinds, jnp.result_type(float))
+
+
+@functools.lru_cache(maxsize=256)  # what has passed once is not traced again
+def _check_callable_at(function: str, target: Static, structure: Any, kinds: Any, precision: Any) -> None:
+    outputs = structure.unflatten([jax.ShapeDtypeStruct(*kind) for kind in kinds])
+
+    def checked(outputs: Any) -> jax.Array:
+        try:
+            scores = target.value(outputs)
+        except Exception as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(
+                f"{function}: target, a callable, cannot be applied to the model's outputs, {_describe(outputs)}: {error}"
+            ) from error
+        _check_scores(function, scores, outputs)
+        return _floating(function, jnp.asarray(scores))
+
+    jax.eval_shape(checked, outputs)
+
+
+def _check_scores(function: str, scores: Any, outputs: Any) -> None:
+    batch = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(outputs)}
+    if not hasattr(scores, "shape") or scores.ndim != 1 or (len(batch) == 1 and {scores.shape} != batch):
+        raise ValueError(
+            f"{function}: target, a callable, must map outputs to one score per example, an array of shape (batch,); "
+            f"it returned {_describe(scores)} for outputs {_describe(outputs)}"
+        )
+
+
+def _floating(function: str, scores: jax.Array) -> jax.Array:
     if not jnp.issubdtype(scores.dtype, jnp.floating):
-        raise TypeError(f"target: the score must be floating point to be differentiated, got {scores.dtype}")
+        raise TypeError(
+            f"{function}: the score must be floating point to be explained, got {scores.dtype}; give a callable target that "
+            "makes such of the outputs"
+        )
     return scores
 
 

@@ -56,3 +56,9 @@ def test_donates():
     given = jnp.asarray(X)
     moved(given, 1.0)
     assert given.is_deleted()
+
+
+def test_donates_nothing_where_it_is_mapped():
+    # What has no mapped axis cannot become what has one: JAX would warn, and warnings are errors here.
+    found = jax.vmap(lambda by: moved(jnp.zeros(4), by))(jnp.asarray(X))
+    assert np.array_equal(found, np.repeat(X[:, None], 4, axis=1))

@@ -14,6 +14,7 @@ from jaxviz import targets
 from jaxviz.checks import check_choice as check_choice
 from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_key as check_key
+from jaxviz.checks import given
 from jaxviz.model import Model, check_model
 from jaxviz.program import is_top_level
 from jaxviz.targets import Target
@@ -34,7 +35,7 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
     """
     check_model(function, model)
     inputs = _arrays(function, model, inputs, differentiable)
-    return inputs, targets.prepare(function, _shapes(model, inputs), target)
+    return inputs, targets.prepare(function, _shapes(function, model, inputs), target)
 
 
 def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> Any:
@@ -43,10 +44,18 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
             f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got {type(inputs).__name__}"
         )
     leaves = inputs if type(inputs) is tuple else (inputs,)
+    if not leaves:
+        raise TypeError(f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got ()")
     for index, leaf in enumerate(leaves):
         name = f"inputs[{index}]" if type(inputs) is tuple else "inputs"
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
             raise TypeError(f"{function}: {name} must be an array, got {type(leaf).__name__}")
+        if isinstance(leaf, np.ma.MaskedArray):
+            raise TypeError(
+                f"{function}: {name} is a masked array; say what stands for what is masked: {name}.filled(...)"
+            )
+        if not (jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)):
+            raise TypeError(f"{function}: {name} must be an array of numbers, got dtype {leaf.dtype}")
         if not leaf.shape:
             raise ValueError(f"{function}: {name} is a scalar; axis 0 must be the batch")
         if 0 in leaf.shape:
@@ -62,7 +71,7 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
             )
     arrays = [as_array(leaf) for leaf in leaves]
     inputs = tuple(arrays) if type(inputs) is tuple else arrays[0]
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not all(map(_finite, arrays)):
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not all_finite(arrays):
         counts = {
             f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf)))
             for i, leaf in enumerate(arrays)
@@ -123,12 +132,16 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
         baseline = 0
     if not isinstance(baseline, int | float | np.number | np.ndarray | jax.Array) or isinstance(baseline, bool):
         raise TypeError(f"{function}: {name} must be None, a number or an array, got {type(baseline).__name__}")
-    if not isinstance(baseline, jax.core.Tracer) and not np.isfinite(np.asarray(baseline, np.float64)).all():
-        raise ValueError(f"{function}: {name} must be finite, but it has NaN or infinite values")
-    if jnp.issubdtype(leaf.dtype, jnp.integer) and not jnp.issubdtype(jnp.result_type(baseline), jnp.integer):
+    kind = baseline.dtype if hasattr(baseline, "dtype") else np.asarray(baseline).dtype
+    real = any(jnp.issubdtype(kind, one) for one in (jnp.floating, jnp.integer, jnp.bool_))
+    if not real and not (jnp.issubdtype(kind, jnp.number) and jnp.issubdtype(leaf.dtype, jnp.complexfloating)):
+        raise TypeError(f"{function}: {name} must be numbers, got dtype {kind}")
+    if jnp.issubdtype(leaf.dtype, jnp.integer) and not jnp.issubdtype(kind, jnp.integer):
         raise TypeError(
-            f"{function}: inputs have dtype {leaf.dtype}, so {name} must be integers, too, got {baseline!r}"
+            f"{function}: inputs have dtype {leaf.dtype}, so {name} must be integers, too, got {given(baseline)}"
         )
+    if not isinstance(baseline, jax.core.Tracer):
+        _check_fits(function, name, np.asarray(baseline), leaf.dtype)
     try:
         if np.ndim(baseline) == 0 and leaf.size <= _SMALL and is_top_level((baseline, leaf)):
             return _filled(np.asarray(baseline).item(), leaf.shape, leaf.dtype)
@@ -149,12 +162,37 @@ def _filled(value: float, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return jnp.asarray(np.full(shape, value, dtype))
 
 
-def _shapes(model: Model, inputs: Any) -> Any:
-    """The model's outputs as shapes and dtypes."""
+def _check_fits(function: str, name: str, baseline: np.ndarray, dtype: Any) -> None:
+    """Raises if values of a baseline are not finite, or not of the inputs' dtype: what is cast is not what was given."""
+    if jnp.issubdtype(dtype, jnp.integer):
+        limits = jnp.iinfo(dtype)
+        if baseline.size and not (limits.min <= int(baseline.min()) and int(baseline.max()) <= limits.max):
+            raise ValueError(
+                f"{function}: {name} must be in the range of the inputs' {dtype}, {limits.min} to {limits.max}, "
+                f"got {given(baseline)}"
+            )
+        return
+    if not np.isfinite(baseline).all():
+        raise ValueError(f"{function}: {name} must be finite, but it has NaN or infinite values")
+    with np.errstate(over="ignore"):
+        fits = np.isfinite(baseline.astype(dtype)).all()
+    if not fits:
+        raise ValueError(
+            f"{function}: {name} has values that are infinite as the inputs' {dtype}, whose largest is {jnp.finfo(dtype).max}"
+        )
+
+
+def _shapes(function: str, model: Model, inputs: Any) -> Any:
+    """The model's outputs as shapes and dtypes; an error of the model says what it was applied to."""
     leaves, structure = jax.tree.flatten((model, inputs))
     # An array's own type, where it has one: `jax.typeof` takes its time.
     kinds = [leaf.aval if isinstance(leaf, jax.Array) else jax.typeof(leaf) for leaf in leaves]
-    return _shapes_of(structure, tuple(kinds), jax.config.read("jax_enable_x64"))
+    try:
+        return _shapes_of(structure, tuple(kinds), jax.config.read("jax_enable_x64"))
+    except Exception as error:
+        shapes = " and ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(inputs))
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{function}: the model cannot be applied to inputs, {shapes}: {error}") from error
 
 
 # Of its own: JAX's way to what it has traced already takes half of a small network's time.
@@ -168,6 +206,11 @@ def _shapes_of(structure: Any, kinds: tuple[Any, ...], wide: bool) -> Any:
 @jax.jit
 def _outputs(model: Model, inputs: Any) -> Any:
     return model(inputs)
+
+
+def all_finite(tree: Any) -> bool:
+    """Whether all values of some arrays are finite, or not known yet, inside `jax.jit`."""
+    return all(isinstance(leaf, jax.core.Tracer) or _finite(leaf) for leaf in jax.tree.leaves(tree))
 
 
 @jax.jit

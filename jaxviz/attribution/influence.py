@@ -13,7 +13,9 @@ from jaxviz.attribution.cuts import cut
 from jaxviz.attribution.paths import quadratures
 from jaxviz.attribution.units import Unit
 from jaxviz.attribution.units import unit as as_unit
+from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
+from jaxviz.inputs import check_layer
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT, affine
 from jaxviz.targets import Target, TargetLike, select
@@ -217,6 +219,8 @@ def neuron_conductance(
         K. Dhamdhere, M. Sundararajan, Q. Yan. How Important Is a Neuron? ICLR 2019. arXiv:1805.12233.
     """
     name = "neuron_conductance"
+    check_layer(name, layer, side)
+    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
     nodes = _nodes(name, steps, quadrature, chunk_size)
@@ -225,7 +229,12 @@ def neuron_conductance(
     activation = cut.eval_shape(model, inputs, function=name, layers=(layer,), side=side).activation
     if not hasattr(activation, "shape"):
         raise ValueError(f"{name}: layer {layer!r} has {len(activation)} arrays as its activation, not one")
-    jax.eval_shape(chosen.select, activation)  # is there such a unit?
+    try:
+        jax.eval_shape(chosen.select, activation)
+    except ValueError:
+        raise ValueError(
+            f"{name}: there is no {chosen!r} in layer {layer!r}, whose activation has the shape {tuple(activation.shape)}"
+        ) from None
     start, way = _ends(model, inputs, baseline, how)
 
     def step(total: list[jax.Array], part: tuple[np.ndarray, np.ndarray]) -> list[jax.Array]:
@@ -241,7 +250,7 @@ def neuron_conductance(
         label="neuron conductance",
     )
     gradient = _at_inputs(model, inputs, total, how)
-    if not multiply_by_inputs:
+    if not multiplied:
         return gradient
     return jax.tree.map(lambda sum_, end, start: sum_ * (end - start), gradient, inputs, baseline)
 
@@ -260,6 +269,7 @@ def _path(
     chunk_size: int | None,
     progress: bool,
 ) -> Any:
+    check_layer(name, layer, side)
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
     nodes, weights = _nodes(name, steps, quadrature, chunk_size, more=change == "difference")

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, check_choice, prepare
+from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
 from jaxviz.attribution.rules.deeplift import deeplift
 from jaxviz.attribution.rules.guided import deconvnet, guided_backprop
 from jaxviz.attribution.settings import defaults, signature, split
-from jaxviz.checks import check_flag
+from jaxviz.checks import check_flag, is_traced
 from jaxviz.compilation import jit
 from jaxviz.inputs import SIDES
 from jaxviz.model import Model
@@ -141,10 +141,11 @@ class AtLayer:
         if self.method in _ONE_PROGRAM:
             static, data = split(settings)
             how = _How(Static(self.method), name, layers, self.side, static)
-            return _in_one_program(how, model, inputs, target, data)
-        return _of_layers(
-            _How(Static(self.method), name, layers, self.side, Static(())), model, inputs, target, settings
-        )
+            attribution, finite = _in_one_program(how, model, inputs, target, data)
+            _check_finite(how, is_traced(finite) or bool(finite))
+            return attribution
+        how = _How(Static(self.method), name, layers, self.side, Static(()))
+        return _of_layers(how, model, inputs, target, settings)[0]
 
 
 @dataclass(frozen=True)
@@ -158,10 +159,11 @@ class _How:
     settings: Static
 
 
-def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: dict[str, Any]) -> Any:
-    """The attribution of one layer, or of several as the inputs of one model."""
+def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The attribution of one layer, or of several as the inputs of one model; and their activation."""
     method, settings = how.method.value, dict(how.settings.value) | settings
     found = cut(model, inputs, function=how.name, layers=how.layers, side=how.side)
+    _check_finite(how, all_finite(found.activation))
     if "layer_baseline" in settings:
         settings["baseline"] = settings.pop("layer_baseline")
     elif "baseline" in settings:
@@ -169,12 +171,29 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
     if settings.get("baselines") is not None:
         points = baseline_set(how.name, settings["baselines"], inputs)
         settings["baselines"] = _in_parts(model, points, how.layers, how.side, found.form)
-    return found.form.restore(method(found.tail, found.activation, target=target, **settings))
+    return found.form.restore(method(found.tail, found.activation, target=target, **settings)), found.activation
 
 
 # Methods that are one program make one with the model up to the layers: a small network's time is that of the calls.
 _ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, deeplift})
-_in_one_program = jit(_of_layers, static_argnums=0)
+
+
+@functools.partial(jit, static_argnums=0)
+def _in_one_program(
+    how: _How, model: Model, inputs: Any, target: Target, settings: dict[str, Any]
+) -> tuple[Any, jax.Array]:
+    """The attribution, and whether the layers' activation is finite."""
+    attribution, activation = _of_layers(how, model, inputs, target, settings)
+    return attribution, jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(activation)]).all()
+
+
+def _check_finite(how: _How, finite: bool) -> None:
+    """Raises unless the layers' activation is finite."""
+    if not finite:
+        raise ValueError(
+            f"{how.name}: the activation of {' and '.join(map(repr, how.layers))} has NaN or infinite values, though the inputs "
+            "have none: look at the model's parameters"
+        )
 
 
 def _in_parts(model: Model, points: Any, layers: tuple[str, ...], side: str, form: Form) -> Any:

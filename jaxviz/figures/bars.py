@@ -90,14 +90,19 @@ def attribution_bars(
     figure = canvas.sheet(width, height, title=title)
     panels = figure.subplots(rows_of_panels, columns, squeeze=False, sharey=True)
     for axes, name, row, total in zip(panels.flat, methods, bars, sums, strict=False):
-        heading = f"sum {canvas.short(total)}" if alone else f"{name}\nsum {canvas.short(total)}"
+        heading = (
+            f"sum {canvas.short(total)}"
+            if alone
+            else f"{canvas.wrap(name, inches, canvas.LABEL, 2)}\nsum {canvas.short(total)}"
+        )
         _panel(axes, row, scale, bars, inches, bool(len(rest)))
         canvas.panel(axes, title=heading, x_label=x_label, frame=("bottom",))
         axes.title.set(size=canvas.LABEL, linespacing=1.2)
     for row_of_panels in panels:
         axes = row_of_panels[0]
         axes.set_yticks(
-            range(len(texts)), labels=[canvas.wrap(text, 34 * 0.56 * canvas.TICK / 72, canvas.TICK) for text in texts]
+            range(len(texts)),
+            labels=[canvas.wrap(text, 34 * 0.56 * canvas.TICK / 72, canvas.TICK, 3) for text in texts],
         )
         axes.set_ylim(len(texts) - 0.5, -0.5)
         for text in (label for label in axes.get_yticklabels()):

@@ -20,11 +20,12 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.text import Text
 
-from jaxviz.figures import palette
+from jaxviz.figures import checks, palette
 
 DPI = 120
 WIDTH = 7.0  # inches: 840 pixels, legible when TensorBoard shrinks them to 700
 TITLE, LABEL, TICK, NOTE = 11.0, 9.5, 8.5, 8.0  # points
+HEADING = 4  # lines of a title at the most
 
 
 class Figure(matplotlib.figure.Figure):
@@ -51,7 +52,8 @@ def sheet(
     if layout is not None:
         space(figure, w_pad=0.06, h_pad=0.06, wspace=0.02, hspace=0.02)
     if title is not None:
-        figure.suptitle(wrap(title, width * 0.88, TITLE + 1), size=TITLE + 1, weight="bold", color=palette.INK)
+        heading = figure.suptitle(wrap(title, width * 0.88, TITLE + 1, HEADING), size=TITLE + 1, weight="bold")
+        heading.set(color=palette.INK, parse_math=False)
     return figure
 
 
@@ -93,12 +95,15 @@ def panel(
     if grid:
         axes.grid(True, which="major", color=palette.FAINT, linewidth=0.7, linestyle="-", alpha=1)
         axes.set_axisbelow(True)
+    plain: dict[str, Any] = {"color": palette.INK, "weight": "normal", "parse_math": False}
     if title is not None:
-        axes.set_title(title, size=TITLE, color=palette.INK, weight="normal", loc="center", pad=5, y=None)
+        figure: Any = axes.figure
+        text = wrap(title, figure.get_figwidth() * 0.95, TITLE, HEADING)
+        axes.set_title(text, size=TITLE, loc="center", pad=5, y=None, **plain)
     if x_label is not None:
-        axes.set_xlabel(x_label, size=LABEL, color=palette.INK, weight="normal", labelpad=3)
+        axes.set_xlabel(checks.clean(x_label), size=LABEL, labelpad=3, **plain)
     if y_label is not None:
-        axes.set_ylabel(y_label, size=LABEL, color=palette.INK, weight="normal", labelpad=3)
+        axes.set_ylabel(checks.clean(y_label), size=LABEL, labelpad=3, **plain)
 
 
 def picture_panel(
@@ -112,9 +117,8 @@ def picture_panel(
     for spine in axes.spines.values():
         spine.set(visible=True, color=color, linewidth=width)
     if title is not None:
-        axes.set_title(
-            title, size=size, color=palette.INK, weight="normal", loc="center", pad=3, y=None, linespacing=1.1
-        )
+        plain: dict[str, Any] = {"color": palette.INK, "weight": "normal", "parse_math": False}
+        axes.set_title(checks.clean(title), size=size, loc="center", pad=3, y=None, linespacing=1.1, **plain)
 
 
 def blank_panel(figure: Figure, width: float, height: float) -> Axes:
@@ -130,7 +134,7 @@ def write(
 ) -> Text:
     """A text in an axes, with size and color explicit and matplotlib's `$` markup off."""
     settings = {"ha": "center", "va": "center", "weight": "normal", "parse_math": False, **settings}
-    return axes.text(x, y, text, size=size, color=color, **settings)
+    return axes.text(x, y, checks.clean(text), size=size, color=color, **settings)
 
 
 def add_notes(figure: Figure, notes: Sequence[str]) -> None:
@@ -140,10 +144,18 @@ def add_notes(figure: Figure, notes: Sequence[str]) -> None:
         figure.supxlabel(text, x=0.5, ha="center", size=NOTE, color=palette.MUTED, weight="normal", linespacing=1.25)
 
 
-def wrap(text: str, inches: float, size: float) -> str:
-    """Breaks lines so that text of a size (points) fits a width; a letter is about 0.56 of its size wide."""
+def wrap(text: str, inches: float, size: float, most: int | None = None) -> str:
+    """Breaks lines so that text of a size (points) fits a width; a letter is about 0.56 of its size wide.
+
+    Of more lines than `most` the rest is left out, and an ellipsis says so: it would take the place of the picture.
+    """
     columns = max(8, int(inches * 72 / (size * 0.56)))
-    return "\n".join(textwrap.fill(line, columns) for line in str(text).split("\n"))
+    # What cannot be seen any more is not measured either.
+    cut = checks.clean(text if most is None else str(text)[: 2 * columns * most])
+    lines = "\n".join(textwrap.fill(line, columns) for line in cut.split("\n")).split("\n")
+    if most is not None and len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][: columns - 1] + "…"]
+    return "\n".join(lines)
 
 
 def color_map(name: str) -> ListedColormap:

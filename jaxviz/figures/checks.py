@@ -10,6 +10,8 @@ from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_number as check_number
 from jaxviz.checks import is_traced
 
+LARGEST = 1e300  # what is beyond it has no range that is a number, and counts as infinite
+
 
 def as_numbers(where: str, name: str, value: Any) -> np.ndarray:
     """`value` as a float64 numpy array; jax arrays, bfloat16, integers and booleans included."""
@@ -26,7 +28,14 @@ def as_numbers(where: str, name: str, value: Any) -> np.ndarray:
         raise TypeError(
             f"{where}: {name} must be an array of real numbers, got {type(value).__name__} of dtype {array.dtype}"
         )
-    return array.astype(np.float64)
+    array = array.astype(np.float64)
+    beyond = np.abs(array) > LARGEST
+    return np.where(beyond, np.copysign(np.inf, array), array) if beyond.any() else array
+
+
+def clean(text: Any) -> str:
+    """A text that can be drawn and encoded: half characters (lone surrogates) become question marks."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def as_integers(where: str, name: str, value: Any) -> np.ndarray:
@@ -47,7 +56,7 @@ def check_names(where: str, name: str, names: Sequence[Any] | None, count: int, 
         return None
     if isinstance(names, str):
         raise TypeError(f"{where}: {name} must be a sequence of {count} strings, got the string {names!r}")
-    texts = [str(text) for text in names]
+    texts = [clean(text) for text in names]
     if len(texts) != count:
         raise ValueError(f"{where}: {name} must have one entry per {what}, {count} in all, got {len(texts)}")
     return texts

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jaxviz.checks import given
 from jaxviz.figures import canvas, checks, palette
 
 MOST_RIDGES = 24
@@ -49,7 +50,10 @@ def histograms_over_steps(
         raise ValueError(
             f"{where}: steps must have shape (steps,), at least 1, finite and increasing, got shape {times.shape}"
         )
-    rows: Any = counts  # not every ArrayLike can be iterated over; what cannot raises a TypeError here
+    for name, value in (("counts", counts), ("edges", edges)):
+        if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+            raise TypeError(f"{where}: {name} must have one row per step, got {given(value)}")
+    rows: Any = counts
     borders: Any = edges
     heights = [checks.as_numbers(where, f"counts[{i}]", row) for i, row in enumerate(rows)]
     shared = np.ndim(borders[0]) == 0

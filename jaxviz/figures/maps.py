@@ -106,7 +106,7 @@ def _single(
     axes = figure.add_subplot()
     _draw(axes, heat, scale, image)
     canvas.picture_panel(
-        axes, title=None if title is None else canvas.wrap(title, 4.4, canvas.TITLE), size=canvas.TITLE
+        axes, title=None if title is None else canvas.wrap(title, 4.4, canvas.TITLE, canvas.HEADING), size=canvas.TITLE
     )
     _bar(figure, [axes], scale)
     canvas.add_notes(figure, notes + scale.notes())

@@ -154,7 +154,8 @@ def network_diagram(
                 )
     _headings(axes, at, middle + tall / 2 + (0.4 if named else 0.26))
     if title is not None:
-        canvas.write(axes, width / 2, top + tall + foot - 0.22, title, size=canvas.TITLE + 1, weight="bold")
+        heading = canvas.wrap(title, width * 0.88, canvas.TITLE + 1, 1)
+        canvas.write(axes, width / 2, top + tall + foot - 0.22, heading, size=canvas.TITLE + 1, weight="bold")
     _color_bars(
         figure, width, top + tall + foot, kernels is not None, strongest or 1.0, active is not None, low, high, map
     )
@@ -168,7 +169,7 @@ def _weights(where: str, weights: Any) -> tuple[list[np.ndarray] | None, list[in
             f"{where}: weights must be a sequence of arrays (inputs, outputs), or of layer sizes, got {type(weights).__name__}"
         )
     kernels: list[np.ndarray] | None = None
-    if all(np.ndim(item) == 0 for item in items):
+    if not any(isinstance(item, list | tuple) or getattr(item, "ndim", 0) for item in items):
         if len(items) < 2:
             raise ValueError(f"{where}: a network has at least 2 layers of neurons, got sizes {tuple(items)}")
         sizes = [checks.check_count(where, "every size in weights", item) for item in items]

@@ -18,8 +18,8 @@ def as_rgb(where: str, image: Any, name: str = "image") -> tuple[np.ndarray, str
     uint8 is divided by 255; floats in [0, 1] stay; floats beyond (a standardized input) are stretched from their own minimum and
     maximum to [0, 1]. Alpha, a fourth channel, is laid on white.
     """
-    given = np.asarray(image)
     values = checks.as_numbers(where, name, image)
+    given = np.asarray(image)
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or values.size == 0:
@@ -60,9 +60,10 @@ def fit_to_image(where: str, heat: np.ndarray, height: int, width: int) -> np.nd
 
 def blend(image: np.ndarray, part: np.ndarray, scale: Scale) -> np.ndarray:
     """The colors of a map (of the scale's sign) times the faded gray image: `(H, W, 3)` float64."""
-    gray = image @ GRAY
-    heat = palette.paint(scale.unit(part), scale.map)
-    mixed = heat * (1 - FADE + FADE * gray)[..., None]
+    with np.errstate(invalid="ignore"):  # of pixels that are not finite, which get their own color
+        gray = image @ GRAY
+        heat = palette.paint(scale.unit(part), scale.map)
+        mixed = heat * (1 - FADE + FADE * gray)[..., None]
     lost = ~np.isfinite(part) | ~np.isfinite(gray)
     return np.where(lost[..., None], palette.rgb(palette.NAN), mixed)
 

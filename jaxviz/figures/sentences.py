@@ -104,6 +104,7 @@ def spelled(tokens: Sequence[str], kind: str) -> Iterator[Piece]:
             space = False
         if kind in ("words", "##"):
             space = space and token not in CLOSING and before not in OPENING
+        text = checks.clean(text)
         text = "".join(SPECIAL.get(letter, letter) for letter in text)
         yield Piece(text if text.strip() else "␣", space)
         before = token

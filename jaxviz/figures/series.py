@@ -116,7 +116,12 @@ def time_series(
             _strip(below, edges, heat[:, i], scales[name], (len(heats) - k - 1, len(heats) - k))
         canvas.panel(below, x_label=x_label if last else None, frame=("bottom",))
         below.set(ylim=(0, len(heats)))
-        below.set_yticks([len(heats) - k - 0.5 for k in range(len(heats))], labels=list(heats))
+        below.set_yticks(
+            [len(heats) - k - 0.5 for k in range(len(heats))],
+            labels=[canvas.wrap(name, 1.6, canvas.TICK, 1) for name in heats],
+        )
+        for label in below.get_yticklabels():
+            label.set_parse_math(False)
         below.tick_params(left=False, labelbottom=last, bottom=last)
         for line in range(1, len(heats)):
             below.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")

@@ -82,7 +82,9 @@ def token_text(
     notes = scale.notes()
     text_notes = canvas.wrap(" ".join(notes), width, canvas.NOTE) if notes else ""
     below = 0.62 + (0.16 * (text_notes.count("\n") + 1) if notes else 0.0)
-    heading = "" if title is None else canvas.wrap(title, width * 0.88, canvas.TITLE)  # bold letters are wider
+    heading = (
+        "" if title is None else canvas.wrap(title, width * 0.88, canvas.TITLE, canvas.HEADING)
+    )  # bold letters are wider
     above = 0.12 if title is None else 0.24 + 0.18 * (heading.count("\n") + 1)
     height = above + y + below
     figure = canvas.sheet(width, height, layout=None)
@@ -210,7 +212,7 @@ def token_html(
     box = f"background:{palette.PAPER};color:{palette.INK};padding:0.6em 0.8em;line-height:1.9;text-align:left"
     parts = [f'<div style="{box}">']
     if title is not None:
-        parts.append(f'<div style="font-weight:bold">{html.escape(title)}</div>')
+        parts.append(f'<div style="font-weight:bold">{html.escape(checks.clean(title))}</div>')
     for i, (written, values) in enumerate(sentences):
         if names is not None or right is not None:
             color = palette.INK if right is None else palette.RIGHT if right[i] else palette.WRONG

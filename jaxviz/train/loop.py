@@ -127,6 +127,8 @@ def fit(
     for name, count in (("epochs", epochs), ("log_every", log_every), ("checkpoint_every", checkpoint_every)):
         if count is not None or name != "checkpoint_every":
             check_count("fit", name, count)
+    if checkpoint_every is not None and checkpoint_dir is None:
+        raise ValueError("fit: checkpoint_every is given, but no checkpoint_dir to save to")
     if isinstance(steps_per_dispatch, str) and steps_per_dispatch != "auto":
         raise TypeError(f"fit: steps_per_dispatch must be an int or 'auto', got {steps_per_dispatch!r}")
     if steps_per_dispatch != "auto":

@@ -119,13 +119,17 @@ def per_example(values: jax.Array) -> jax.Array:
 
 def mean(loss: Static, outputs: Any, targets: Any) -> jax.Array:
     """The mean of a loss or metric over the batch, summed in float32 at least."""
-    values = jnp.asarray(loss.value(outputs, targets))
+    found = loss.value(outputs, targets)
     batch = jax.tree.leaves(outputs)[0].shape[0]
+    must = f"must return one value per example, ({batch},), or their mean as a scalar"
+    name = getattr(loss.value, "__name__", "the loss or metric")
+    if not (hasattr(found, "shape") or isinstance(found, int | float)):
+        raise TypeError(f"{name} {must}, got {given(found)}")
+    values = jnp.asarray(found)
     if values.ndim and values.shape[0] != batch:
-        name = getattr(loss.value, "__name__", "the loss or metric")
-        raise ValueError(
-            f"{name} must return one value per example, ({batch},), or their mean as a scalar, got shape {values.shape}"
-        )
+        raise ValueError(f"{name} {must}, got shape {values.shape}")
+    if jnp.issubdtype(values.dtype, jnp.complexfloating):
+        raise TypeError(f"{name} {must}, of real numbers, got dtype {values.dtype}")
     if not jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.float32)
     return jnp.mean(values, dtype=values.dtype if jnp.finfo(values.dtype).bits >= 32 else jnp.float32)

@@ -63,7 +63,7 @@ def test_upsample_to_a_size():
         (
             {"layer": 0},
             TypeError,
-            "layer must be the path of a layer, a string, or a tuple of paths and patterns, got int",
+            "layer must be the path of a layer, a string, or a tuple of paths and patterns, got 0",
         ),
         ({"layer": "grid", "upsample": (5,)}, ValueError, "one positive int for each of the layer's 2 spatial axes"),
         ({"layer": "grid", "upsample": "yes"}, TypeError, "upsample must be True, False or the size wanted"),

@@ -151,7 +151,10 @@ def test_wrong_calls(smooth_network):
     ):
         with pytest.raises(error, match=message):
             jv.conductance(model, inputs, target=0, **settings)
-    with pytest.raises(ValueError, match="there is no unit unit"):
+    with pytest.raises(
+        ValueError,
+        match=r"neuron_conductance: there is no unit\(7\) in layer .hidden., whose activation has the shape \(4, 5\)",
+    ):
         jv.neuron_conductance(model, inputs, layer="hidden", unit=7, target=0)
     with pytest.raises(TypeError, match="neuron_conductance: inputs has dtype int32"):
         jv.neuron_conductance(model, jnp.ones((4, 3), int), layer="hidden", unit=0, target=0)

@@ -258,6 +258,13 @@ CASES: list[Any] = [
     ({"loss": "cross_entropy"}, ValueError, "names: softmax_cross_entropy"),
     ({"loss": "squared_error"}, ValueError, "outputs .8, 3. and targets .8,."),
     ({"epochs": 0}, ValueError, "epochs must be at least 1"),
+    ({"checkpoint_every": 1}, ValueError, "checkpoint_every is given, but no checkpoint_dir to save to"),
+    ({"loss": lambda outputs, targets: None}, TypeError, r"must return one value per example, .* got None"),
+    (
+        {"loss": lambda outputs, targets: outputs.sum(1).astype(complex)},
+        TypeError,
+        "of real numbers, got dtype complex64",
+    ),
     ({"epochs": 1.5}, TypeError, "epochs must be an int"),
     ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
     ({"batch_size": "8"}, TypeError, "batch_size must be an int"),

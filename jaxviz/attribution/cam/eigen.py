@@ -64,7 +64,8 @@ def eigen_cam(
         M. B. Muhammad, M. Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299.
     """
     name = "eigen_cam"
-    inputs, _ = prepare(name, model, inputs, _anything if target is None else target, differentiable=False)
+    # The score is not looked at: without a target any outputs will do.
+    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
     return _eigen_cam(wanted(name, layer, relu, upsample), model, inputs)
 
 
@@ -112,11 +113,6 @@ def eigen_grad_cam(
     name = "eigen_grad_cam"
     inputs, prepared = prepare(name, model, inputs, target)
     return _eigen_grad_cam(wanted(name, layer, relu, upsample), model, inputs, prepared)
-
-
-def _anything(outputs: Any) -> Any:
-    """A target where none is needed; it is never called."""
-    raise NotImplementedError
 
 
 @functools.partial(jit, static_argnums=0)

@@ -102,7 +102,7 @@ def _full_grad(
     patterns: tuple[str, ...] | None, size: tuple[int, ...], model: Model, inputs: Any, target: Target
 ) -> jax.Array:
     if patterns is not None:
-        paths.choose("full_grad", patterns, [key.layer for key in views.program(model, inputs).sites])
+        paths.choose("full_grad", patterns, dict.fromkeys(key.layer for key in views.program(model, inputs).sites))
     of_inputs, biases = full_gradient(model, inputs, target)
     (of_input,) = [leaf for leaf in jax.tree.leaves(of_inputs) if leaf.ndim == len(size) + 2]
     parts = [of_input]

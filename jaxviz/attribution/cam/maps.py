@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxviz import views
 from jaxviz.attribution.cam import tokens
+from jaxviz.checks import check_flag, given
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT, Edit, Program, Site, evaluate, paths
 from jaxviz.targets import Target, select
@@ -34,17 +36,20 @@ def wanted(function: str, layer: Any, relu: Any, upsample: Any) -> Wanted:
     if not isinstance(layer, str) and not (
         isinstance(layer, tuple) and layer and all(isinstance(item, str) for item in layer)
     ):
-        given = f"a tuple of {layer!r}" if isinstance(layer, tuple) else type(layer).__name__
         raise TypeError(
-            f"{function}: layer must be the path of a layer, a string, or a tuple of paths and patterns, got {given}"
+            f"{function}: layer must be the path of a layer, a string, or a tuple of paths and patterns, got {given(layer)}"
         )
     if isinstance(upsample, list):
         upsample = tuple(upsample)
-    if not isinstance(upsample, bool | tuple):
+    if not isinstance(upsample, bool | tuple) or (isinstance(upsample, tuple) and any(map(_is_flag, upsample))):
         raise TypeError(
-            f"{function}: upsample must be True, False or the size wanted as a tuple of ints, got {upsample!r}"
+            f"{function}: upsample must be True, False or the size wanted as a tuple of ints, got {given(upsample)}"
         )
-    return Wanted(function, layer, bool(relu), upsample)
+    return Wanted(function, layer, check_flag(function, "relu", relu), upsample)
+
+
+def _is_flag(side: Any) -> bool:
+    return isinstance(side, bool | np.bool_)
 
 
 def sites(wanted: Wanted, program: Program, inputs: Any, *, differentiable: bool = True) -> list[Site]:

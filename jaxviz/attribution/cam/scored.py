@@ -212,7 +212,12 @@ def _scores_without(channels: jax.Array, activation: jax.Array, tail: Model, tar
 
 @jax.jit
 def _softmax(scores: list[list[jax.Array]]) -> list[jax.Array]:
-    return [jax.nn.softmax(jnp.concatenate(parts), axis=0) for parts in scores]
+    def softmax(scores: jax.Array) -> jax.Array:
+        # NaN is put back: within other programs, XLA (jax 0.10, CPU) made weights of scores that are NaN.
+        lost = jnp.isnan(scores).any(axis=0, keepdims=True)
+        return jnp.where(lost, jnp.full_like(scores, jnp.nan), jax.nn.softmax(scores, axis=0))
+
+    return [softmax(jnp.concatenate(parts)) for parts in scores]
 
 
 @jax.jit

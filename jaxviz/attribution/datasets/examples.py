@@ -47,12 +47,14 @@ def batches(
         batch_size: examples per batch, for arrays.
     """
     labels = None if labels is None else _Column(function, "labels", _labels(function, labels))
+    if isinstance(dataset, tuple) and len(dataset) == 2 and _is_input(dataset[0]) and isinstance(dataset[1], list):
+        dataset = (dataset[0], _labels(function, dataset[1]))
     wants_labels = isinstance(target, str)
     if wants_labels and target != LABELS:
         raise ValueError(f"{function}: target must be a target as methods take it, or {LABELS!r}, got {target!r}")
     indices = None
-    if not wants_labels and not callable(target) and np.ndim(target) == 1:
-        indices = _Column(function, "target", np.asarray(target))
+    if not wants_labels and not callable(target) and np.ndim(target):
+        indices = _Column(function, "target", _indices(function, target))
     if _are_arrays(dataset):
         pair = dataset if isinstance(dataset, tuple) else (dataset, None)
         examples = _length(function, pair)
@@ -196,6 +198,16 @@ def _labels(function: str, labels: Any) -> np.ndarray:
         raise ValueError(
             f"{function}: labels must be integers or strings, one per example, got {found.dtype}{list(found.shape)}; "
             "several inputs are given as ((a, b), labels) or ((a, b), None)"
+        )
+    return found
+
+
+def _indices(function: str, target: Any) -> np.ndarray:
+    found = np.asarray(target)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ValueError(
+            f"{function}: an array as target must be integers, one per example of the data set, got "
+            f"{found.dtype}{list(found.shape)}"
         )
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.caution import AttributionWarning
@@ -165,7 +166,7 @@ class _Call:
             "key": identity(self.key),
             "keep": identity(keep),
             # One index per example is told with the data.
-            "target": "one per example" if np.ndim(target) == 1 and not callable(target) else identity(target),
+            "target": "one per example" if np.ndim(target) and not callable(target) else identity(target),
             "the shape of the inputs": identity(shapes),
             "the number of batches": identity(batches),
             "batch_size": identity(first.size),
@@ -224,6 +225,8 @@ def _on_host(attribution: Any, size: int) -> tuple[Any, list[np.ndarray]]:
             raise ValueError(
                 f"{_NAME}: the method must give arrays with the {size} examples of the batch as axis 0, got shape {leaf.shape}"
             )
+        if not any(jnp.issubdtype(leaf.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+            raise TypeError(f"{_NAME}: the method must give arrays of real numbers, got dtype {leaf.dtype}")
     return structure, leaves
 
 

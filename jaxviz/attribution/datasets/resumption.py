@@ -9,6 +9,7 @@ import math
 import os
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Record:
         """The state to go on from; raises if the file is of another pass, or cannot be written."""
         if self._path is None:
             return State()
-        if not self._path.is_file():
+        if not self._is_there():
             self._try()
             return State()
         try:
@@ -91,16 +92,26 @@ class Record:
         meta, arrays = _packed(state, self._identity)
         temporary = self._temporary()
         try:
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
+            with _writing(self._path):
+                with temporary.open("wb") as file:
+                    np.savez(
+                        file, allow_pickle=False, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays
+                    )
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(self._path)
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(self._path.parent)
         self._written = time.perf_counter()
         self._took = self._written - begin
+
+    def _is_there(self) -> bool:
+        assert self._path is not None
+        try:
+            return self._path.is_file()
+        except OSError:  # a name that no file can have
+            return False
 
     def _temporary(self) -> Path:
         assert self._path is not None
@@ -156,15 +167,16 @@ class Kept:
             return
         for number, leaf in enumerate(leaves):
             file = self._file(number)
-            if not file.exists():
-                file.write_bytes(_header(leaf.dtype, (0, *leaf.shape[1:])))
-            with file.open("ab") as end:
-                end.write(np.ascontiguousarray(leaf).tobytes())
+            with _writing(file):
+                if not file.exists():
+                    file.write_bytes(_header(leaf.dtype, (0, *leaf.shape[1:])))
+                with file.open("ab") as end:
+                    end.write(np.ascontiguousarray(leaf).tobytes())
 
     def sync(self, state: State) -> None:
         """Makes sure that the attributions of a state are on the disk, before it is itself."""
         for number, (dtype, shape) in enumerate(state.leaves if self._path is not None else ()):
-            with self._file(number).open("r+b") as file:
+            with _writing(self._file(number)), self._file(number).open("r+b") as file:
                 file.write(_header(np.dtype(dtype), (state.examples, *shape)))
                 file.flush()
                 os.fsync(file.fileno())
@@ -284,6 +296,19 @@ def _unpacked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> State:
         moments.get(0, ()),
         {name: moments[number] for number, name in enumerate(meta["classes"], 1)},
     )
+
+
+@contextlib.contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Says of an error of the disk what was being written, and that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"explain_dataset: {file} cannot be written: {error.strerror}; the file given as path holds what was written before, "
+            "and the same call goes on from there",
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

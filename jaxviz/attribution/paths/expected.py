@@ -10,7 +10,7 @@ from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.paths import bundle
-from jaxviz.checks import check_number
+from jaxviz.checks import check_flag, check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike, select
@@ -80,6 +80,7 @@ def expected_gradients(
     check_count(name, "samples", samples)
     level = np.asarray(check_number(name, "noise", noise, 0), np.float32)
     key = check_key(name, key)
+    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
     sizes = chunks.sizes(
@@ -88,7 +89,7 @@ def expected_gradients(
     numbers = np.arange(samples, dtype=np.uint32)
     how: dict[str, Any] = {"progress": progress, "label": "expected gradients"}
     # With noise, each sample has a path of its own.
-    axes = None if level else _axes(model, inputs, baselines, sizes, multiply_by_inputs)
+    axes = None if level else _axes(model, inputs, baselines, sizes, multiplied)
     if axes is not None:
         paths = bundle.ends(model, inputs, baselines, axes)
 
@@ -96,13 +97,13 @@ def expected_gradients(
             chosen, places = _draws(numbers, key, inputs, baselines)
             return bundle.add(total, chosen, bundle.gradients(chosen, places, model, inputs, paths, prepared, axes))
 
-        count = len(paths.starts[0]) if multiply_by_inputs else 1
+        count = len(paths.starts[0]) if multiplied else 1
         zeros = [jnp.zeros((count, *leaf.shape), leaf.dtype) for leaf in paths.ends]
         total = chunks.fold(along, zeros, numbers, sizes, **how)
-        return _mean(bundle.at_inputs(model, inputs, baselines, total, axes, multiply_by_inputs), samples)
+        return _mean(bundle.at_inputs(model, inputs, baselines, total, axes, multiplied), samples)
 
     def step(total: Any, numbers: np.ndarray) -> Any:
-        return _add(total, _shares(numbers, model, inputs, baselines, level, key, prepared, multiply_by_inputs))
+        return _add(total, _shares(numbers, model, inputs, baselines, level, key, prepared, multiplied))
 
     return _mean(chunks.fold(step, jax.tree.map(jnp.zeros_like, inputs), numbers, sizes, **how), samples)
 

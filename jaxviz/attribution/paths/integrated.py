@@ -10,6 +10,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
 from jaxviz.attribution.paths import quadratures
+from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import affine
@@ -73,6 +74,7 @@ def integrated_gradients(
     baseline = baseline_like(name, baseline, inputs)
     check_count(name, "steps", steps)
     check_choice(name, "quadrature", quadrature, quadratures.QUADRATURES)
+    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
     start, direction = _line(model, inputs, baseline)
@@ -89,7 +91,7 @@ def integrated_gradients(
         progress=progress,
         label="integrated gradients",
     )
-    return _at_inputs(model, inputs, baseline, total, multiply_by_inputs)
+    return _at_inputs(model, inputs, baseline, total, multiplied)
 
 
 def completeness_gap(

@@ -12,6 +12,7 @@ import numpy as np
 from jaxviz.attribution.arguments import check_choice, check_count, check_key
 from jaxviz.attribution.perturbation import surrogates
 from jaxviz.attribution.perturbation.game import Game, check_regression, collect, game, indices, scores_of
+from jaxviz.checks import given, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.static import Static
@@ -128,8 +129,9 @@ def lime(
 
 def _number(function: str, name: str, value: Any, *, at_least_0: bool = False) -> Any:
     """A setting as an argument of jitted functions; raises if it is out of range."""
-    if isinstance(value, jax.Array) and not value.shape:
+    if is_traced(value) and not value.shape:
         return value
+    value = value.item() if isinstance(value, jax.Array) and not value.shape else value
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{function}: {name} must be a number, got {value!r}")
     if not (math.isfinite(value) and (value > 0 or (at_least_0 and value == 0))):
@@ -142,7 +144,10 @@ def _number(function: str, name: str, value: Any, *, at_least_0: bool = False) -
 @functools.partial(jit, static_argnums=(0, 1, 2))
 def _coalitions(sampler: Static, samples: int, count: int, key: jax.Array) -> jax.Array:
     if sampler.value is not None:
-        return jnp.asarray(sampler.value(key, samples, count)).astype(bool)
+        drawn = sampler.value(key, samples, count)
+        if not hasattr(drawn, "shape"):
+            raise ValueError(f"lime: sampler must give an array of shape {samples, count}, got {given(drawn)}")
+        return jnp.asarray(drawn).astype(bool)
     return jax.vmap(lambda number: jax.random.bernoulli(jax.random.fold_in(key, number), shape=(count,)))(
         jnp.arange(samples, dtype=jnp.int32)
     )
@@ -159,9 +164,10 @@ def _weighted_scores(
         score = scores_of(game.model, sample, game.target)
         if callable(kernel.value):
             weight = kernel.value(game.inputs, sample, coalition)
-            if jnp.shape(weight) != score.shape:
+            if getattr(weight, "shape", None) != score.shape:
                 raise ValueError(
-                    f"lime: kernel must give one weight per example, an array of shape {score.shape}, got {jnp.shape(weight)}"
+                    f"lime: kernel must give one weight per example, an array of shape {score.shape}, got "
+                    f"{getattr(weight, 'shape', given(weight))}"
                 )
         else:
             distance = _distance(kernel.value, game, sample, coalition)
@@ -202,14 +208,14 @@ def _coefficients(
     def fit(scores: jax.Array, weights: jax.Array, present: jax.Array) -> jax.Array:
         chosen = members * present.astype(members.dtype)[None]  # a group that an example lacks says nothing
         if callable(surrogate.value):
-            return jnp.asarray(surrogate.value(chosen, scores, weights))
+            found = surrogate.value(chosen, scores, weights)
+            if getattr(found, "shape", None) != present.shape:
+                raise ValueError(
+                    f"lime: surrogate must give one coefficient per group, an array of shape {present.shape}, got "
+                    f"{getattr(found, 'shape', given(found))}"
+                )
+            return jnp.asarray(found)
         return SURROGATES[surrogate.value](chosen, scores, weights, strength.astype(scores.dtype))
 
     present = jnp.broadcast_to(game.groups.present, (len(scores), game.groups.count))
-    coefficients = jax.vmap(fit)(scores, weights, present)
-    if coefficients.shape != present.shape:
-        raise ValueError(
-            f"lime: surrogate must give one coefficient per group, an array of shape {present.shape[1:]}, got "
-            f"{coefficients.shape[1:]}"
-        )
-    return game.groups.attribution(coefficients, game.inputs)
+    return game.groups.attribution(jax.vmap(fit)(scores, weights, present), game.inputs)

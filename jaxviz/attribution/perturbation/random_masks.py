@@ -12,6 +12,7 @@ from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.perturbation.game import Game, game, indices, scores_of, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype
+from jaxviz.checks import given, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
@@ -80,8 +81,9 @@ def rise(
     ours = game(name, model, inputs, target, mask, baseline, chunk_size)
     key = check_key(name, key)
     check_count(name, "samples", samples)
+    keep = keep.item() if isinstance(keep, jax.Array) and not keep.shape and not is_traced(keep) else keep
     if isinstance(keep, bool) or not isinstance(keep, int | float | np.number) or not 0 < keep < 1:
-        raise ValueError(f"{name}: keep is a probability between 0 and 1, got {keep!r}")
+        raise ValueError(f"{name}: keep is a probability between 0 and 1, got {given(keep)}")
     if mask is None:
         if type(inputs) is tuple:
             raise ValueError(f"{name}: a grid is laid over one input; for several inputs give a mask, one for each")

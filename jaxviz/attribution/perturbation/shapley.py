@@ -11,6 +11,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.perturbation.game import Game, ends, game, indices, weighted_sum
+from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
@@ -149,7 +150,7 @@ def shapley_sampling(
     check_count(name, "samples", samples)
     count = ours.groups.count
     worth = ends(ours)
-    ranks = orders(key, int(samples), count, bool(antithetic))
+    ranks = orders(key, int(samples), count, check_flag(name, "antithetic", antithetic))
     sample, length = np.divmod(indices(samples * (count - 1)), max(count - 1, 1))
     total = chunks.fold(
         functools.partial(_add_joined, game=ours, worth=worth, ranks=ranks),

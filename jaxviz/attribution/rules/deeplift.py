@@ -14,6 +14,7 @@ from jaxviz.attribution.rules import pairs
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
 from jaxviz.attribution.rules.score import check_rules, rewritten_score
+from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Rule, Rules
@@ -75,7 +76,8 @@ def deeplift(
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
     own = check_rules(name, rules)
-    return _deeplift(model, inputs, baseline, prepared, bool(multiply_by_inputs), own)
+    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
+    return _deeplift(model, inputs, baseline, prepared, multiplied, own)
 
 
 def deep_shap(
@@ -129,13 +131,12 @@ def deep_shap(
     inputs, prepared = prepare(name, model, inputs, target)
     baselines = baseline_set(name, baselines, inputs)
     own = check_rules(name, rules)
+    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
     count = jax.tree.leaves(baselines)[0].shape[0]
     total = chunks.fold(
-        functools.partial(
-            _add, model=model, inputs=inputs, target=prepared, multiply_by_inputs=bool(multiply_by_inputs), rules=own
-        ),
+        functools.partial(_add, model=model, inputs=inputs, target=prepared, multiply_by_inputs=multiplied, rules=own),
         jax.tree.map(jnp.zeros_like, inputs),
         baselines,
         chunks.sizes(count, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)),

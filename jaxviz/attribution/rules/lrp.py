@@ -7,11 +7,13 @@ import jax.numpy as jnp
 
 from jaxviz import views
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.cuts import named
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.pending import Gauge, Raw
 from jaxviz.attribution.rules.propagation import Propagation
 from jaxviz.attribution.rules.relevance import Epsilon
 from jaxviz.compilation import jit
+from jaxviz.inputs import check_layer
 from jaxviz.model import Model
 from jaxviz.program import Active, Program, evaluate, paths
 from jaxviz.targets import Target, TargetLike, select
@@ -96,6 +98,7 @@ def lrp(
         for Dataset-wide XAI: From Local Explanations to Global Insights with Zennit, CoRelAy, and ViRelAy. 2021.
         arXiv:2106.13200.
     """
+    check_layer("lrp", "" if layer is None else layer, side)
     inputs, prepared = prepare("lrp", model, inputs, target, differentiable=layer is None)
     return _lrp(model, inputs, prepared, as_composite("lrp", composite), layer, side)
 
@@ -106,10 +109,10 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
     if layer is None:
         score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, Propagation(composite)), inputs)
         return back(score)[0]
-    found = jax.eval_shape(lambda: model.capture(inputs, layer, side=side))
+    found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
         raise ValueError(f"lrp: layer {layer!r} fits {len(found)} layers, give one of them: {', '.join(found)}")
-    ((path, shapes),) = found.items()
+    ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
     score, back = jax.vjp(lambda gauges: rewritten(gauged(gauges), inputs, target, Propagation(composite)), gauges)

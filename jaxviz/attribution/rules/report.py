@@ -16,6 +16,7 @@ from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.lrp import check_layers, rewritten
 from jaxviz.attribution.rules.propagation import Propagation
 from jaxviz.attribution.rules.relevance import Epsilon, Own
+from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Where
@@ -117,9 +118,12 @@ def relevance_report(
         Absorbed elsewhere: 0
     """
     inputs, prepared = prepare("relevance_report", model, inputs, target)
-    score, attribution, flows = _report(model, inputs, prepared, as_composite("relevance_report", composite))
-    if isinstance(score, jax.core.Tracer):
-        raise TypeError("relevance_report: a report cannot be made inside of jax.jit; call it outside")
+    found = _report(model, inputs, prepared, as_composite("relevance_report", composite))
+    if any(map(is_traced, jax.tree.leaves(found))):
+        raise TypeError(
+            "relevance_report: a report cannot be made inside of jax.jit, jax.vmap or jax.grad; call it outside"
+        )
+    score, attribution, flows = found
     rows = [RelevanceFlow(*name[1:], *map(float, np.asarray(flow))) for name, flow in sorted(flows.items())]
     # Values of which only a statistic is made have none.
     return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))

@@ -256,3 +256,50 @@ def _noted(method: Any, explained: list[float]) -> Any:
         return method(model, inputs, **settings)
 
     return call
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    run = lambda path: explain(jv.gradient, MODEL, INPUTS, target=0, batch_size=5, path=path, keep=True)
+    whole = run(tmp_path / "whole")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for limit in (100, 200, 400):  # in the header of the attributions, and in the midst of them
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+            with pytest.raises(
+                OSError, match=r"explain_dataset: .*full.* cannot be written: File too large; .* goes on"
+            ):
+                run(tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    again = run(tmp_path / "full")
+    assert same(whole, again)
+    assert np.array_equal(whole.attributions, again.attributions)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (lambda model, inputs, target: inputs + 1j, "the method must give arrays of real numbers, got dtype complex64"),
+        (lambda model, inputs, target: np.full(inputs.shape, None), "arrays of real numbers, got dtype object"),
+    ],
+)
+def test_attributions_that_have_no_statistics(method, words):
+    with pytest.raises(TypeError, match=f"explain_dataset: .*{words}"):
+        explain(method, MODEL, INPUTS, target=0)
+
+
+def test_targets_and_labels_by_example():
+    for target in (LABELS[:, None], LABELS.astype(float)):
+        with pytest.raises(ValueError, match=r"explain_dataset: an array as target must be integers, one per example"):
+            explain(jv.gradient, MODEL, INPUTS, target=target)
+    listed = explain(jv.gradient, MODEL, (INPUTS, LABELS.tolist()), target=0, batch_size=20)
+    assert same(listed, explain(jv.gradient, MODEL, (INPUTS, LABELS), target=0, batch_size=20))
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(OSError, match=r"explain_dataset: path .* cannot be written: File name too long"):
+        explain(jv.gradient, MODEL, INPUTS, target=0, path=tmp_path / ("x" * 300))

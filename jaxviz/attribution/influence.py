@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import cut
 from jaxviz.attribution.paths import quadratures
 from jaxviz.attribution.units import Unit
@@ -21,6 +22,7 @@ from jaxviz.targets import Target, TargetLike, select
 CHANGES = ("derivative", "difference")
 
 
+@cautious
 def conductance(
     model: Model,
     inputs: Any,
@@ -90,6 +92,7 @@ def conductance(
     )
 
 
+@cautious
 def internal_influence(
     model: Model,
     inputs: Any,
@@ -157,6 +160,7 @@ def internal_influence(
     )
 
 
+@cautious
 def neuron_conductance(
     model: Model,
     inputs: Any,

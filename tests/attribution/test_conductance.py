@@ -49,6 +49,7 @@ def test_internal_influence_is_captums(theirs):
         close(jv.internal_influence(model, inputs, layer=layer, **settings), figures[f"internal_influence/{layer}"])
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # one of the units is off
 def test_neuron_conductance_is_captums(theirs):
     name, model, inputs, settings, figures = theirs
     layer, unit = LAYERS[name][0], 4 if name == "mlp" else (2, 4, 3)
@@ -98,6 +99,7 @@ def test_sums_are_the_difference_of_scores(smooth_network):
     close(rates * inputs, jv.neuron_conductance(model, inputs, layer="hidden", unit=2, target=0))
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # targets that the unit does not lead to
 def test_a_second_call_traces_nothing():
     traces = []
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
 
+@cautious
 def feature_ablation(
     model: Model,
     inputs: Any,
@@ -75,6 +77,7 @@ def feature_ablation(
     return _losses(ours, parts)
 
 
+@cautious
 def feature_permutation(
     model: Model,
     inputs: Any,

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import Game, ends, game, indices, weighted_sum
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -19,6 +20,7 @@ from jaxviz.targets import TargetLike
 MOST_GROUPS = 20
 
 
+@cautious
 def shapley_values(
     model: Model,
     inputs: Any,
@@ -87,6 +89,7 @@ def shapley_values(
     return _attribution(ours, total)
 
 
+@cautious
 def shapley_sampling(
     model: Model,
     inputs: Any,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
@@ -21,6 +22,7 @@ from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def deeplift(
     model: Model,
     inputs: Any,
@@ -78,6 +80,7 @@ def deeplift(
     return _deeplift(model, inputs, baseline, prepared, bool(multiply_by_inputs), own)
 
 
+@cautious
 def deep_shap(
     model: Model,
     inputs: Any,

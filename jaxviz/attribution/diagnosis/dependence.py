@@ -90,7 +90,7 @@ def _measure(case: Case, number: int, name: str) -> None:
     case.note(
         "score_constant",
         constant,
-        f"The score hardly moves: with {_DRAWS} random arrays in place of {name}, of the same mean and spread, it changed by at "
+        f"The score does not move: with {_DRAWS} random arrays in place of {name}, of the same mean and spread, it changed by at "
         f"most {figure(moved[constant].max(initial=0))}, which is within rounding.",
         "Look for what holds it: units that are off or saturated, parameters that are 0, or a target that does not vary.",
         input=number,

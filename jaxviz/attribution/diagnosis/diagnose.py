@@ -1,8 +1,10 @@
 """`diagnose`: what happened, where an attribution does not say what it seems to."""
 
+import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import baseline_like, prepare
@@ -98,13 +100,14 @@ def diagnose(
     start = None if baseline is None else baseline_like(_NAME, baseline, inputs)
     unseen = []
     places = measurements.places(model, inputs)
-    forward = jax.device_get(measurements.forward(model, inputs, prepared, watched=places))
+    first = () if any(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(inputs)) else places[:1]
+    measure = functools.partial(measurements.measure, model, inputs, prepared, watched=places)
     try:
-        backward = jax.device_get(measurements.backward(model, inputs, prepared, watched=places))
+        forward, backward = jax.device_get(measure(followed=first))
     except (
         Exception
     ) as error:  # of a model that has no gradient: methods that evaluate it alone explain it all the same
-        backward = None
+        forward, backward = jax.device_get(measure(followed=None))
         unseen.append(f"gradient (the score cannot be differentiated: {str(error).strip().splitlines()[0]})")
     case = Case(model, inputs, prepared, batch, places, forward, backward)
     numerics.look(case)
@@ -142,9 +145,7 @@ def _check_attribution(attribution: Any, batch: int) -> None:
         name = f"attribution{jax.tree_util.keystr(path)}"
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
             raise TypeError(f"{_NAME}: {name} must be an array, got {given(leaf)}")
-        if not (
-            np.issubdtype(leaf.dtype, np.number) or leaf.dtype == bool or jax.numpy.issubdtype(leaf.dtype, np.floating)
-        ):
+        if not (np.issubdtype(leaf.dtype, np.number) or leaf.dtype == bool or jnp.issubdtype(leaf.dtype, np.floating)):
             raise TypeError(f"{_NAME}: {name} must be numbers, got dtype {leaf.dtype}")
         if leaf.shape[:1] != (batch,) or 0 in leaf.shape:
             raise ValueError(

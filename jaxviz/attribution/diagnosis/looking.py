@@ -1,12 +1,14 @@
 """What a diagnosis looks at, and what it notes of it."""
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxviz.attribution.diagnosis.findings import Finding
-from jaxviz.attribution.diagnosis.measurements import Backward, Forward, Place
+from jaxviz.attribution.diagnosis.measurements import Backward, Forward, Numbers, Place, measure
 from jaxviz.model import Model
 from jaxviz.targets import Target
 
@@ -21,8 +23,8 @@ class Case:
         target: the checked target.
         batch: the number of examples.
         places: the values of layers that were measured.
-        forward: what one evaluation told.
-        backward: the gradients; None where there are none.
+        forward: what one evaluation told, but for the numbers of the places.
+        backward: the gradients at the inputs, or, of integers, at the first place, and at the outputs; None where there are none.
     """
 
     model: Model
@@ -33,6 +35,18 @@ class Case:
     forward: Forward
     backward: Backward | None
     findings: list[Finding] = field(default_factory=list)
+
+    @functools.cached_property
+    def activations(self) -> tuple[Numbers, ...]:
+        """The numbers of all places: measured where something is amiss, since this takes long to compile."""
+        settings: Any = {"watched": self.places, "counted": True, "followed": None}
+        return jax.device_get(measure(self.model, self.inputs, self.target, **settings))[0].activations
+
+    @functools.cached_property
+    def gradients(self) -> tuple[Numbers, ...]:
+        """The numbers of the gradients at all places, likewise."""
+        settings: Any = {"watched": self.places, "followed": self.places}
+        return jax.device_get(measure(self.model, self.inputs, self.target, **settings))[1].activations
 
     def note(self, code: str, examples: Any, meaning: str, advice: str, **figures: Any) -> None:
         """Adds a finding, if it is of any example.

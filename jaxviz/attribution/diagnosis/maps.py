@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.caution import largest_values
-from jaxviz.attribution.diagnosis.findings import told
 from jaxviz.attribution.diagnosis.looking import Case, figure
 from jaxviz.attribution.diagnosis.measurements import scores
 
@@ -85,8 +84,9 @@ def look_at_attribution(case: Case, attribution: Any) -> None:
         case.note(
             "attribution_constant",
             constant,
-            f"{_capital(name)} has the same value at all of its {values.shape[1]} places: it tells none from another. It is "
-            f"{figure(values[constant][:1, :1].sum())} in {told(np.flatnonzero(constant)[:1].tolist(), case.batch)}.",
+            f"{_capital(name)} has the same value at all of its {values.shape[1]} places, from "
+            f"{figure(values[constant].min(initial=np.inf))} to {figure(values[constant].max(initial=-np.inf))} among these "
+            "examples: it tells no place from another.",
             "Look whether it was averaged or filled on the way. A linear score has such a gradient; input_x_gradient tells its "
             "inputs apart.",
             value=values[:, 0],
@@ -130,7 +130,9 @@ def is_one_explanation(attribution: Any) -> bool:
 def _not_finite(case: Case, largest: np.ndarray) -> None:
     bad = ~np.isfinite(largest)
     causes = [finding.code for finding in case.findings if finding.code in _NOT_FINITE]
-    why = f"It comes with {', '.join(causes)} above" if causes else "The model, its score and its gradient are finite"
+    why = "The model, its score and its gradient are finite"
+    if causes:
+        why = f"This goes with what is told above: {', '.join(causes)}"
     case.note(
         "attribution_not_finite",
         bad,
@@ -151,7 +153,7 @@ def _zero(case: Case, name: str, zero: np.ndarray) -> None:
     case.note(
         "attribution_zero",
         zero & explained,
-        f"{_capital(name)} is 0 everywhere, which comes with {', '.join(causes)} above.",
+        f"{_capital(name)} is 0 everywhere, which goes with what is told above: {', '.join(causes)}.",
         "See there.",
         causes=tuple(causes),
     )

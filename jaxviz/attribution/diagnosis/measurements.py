@@ -1,6 +1,7 @@
 """What is measured of a model, its inputs and its score: on the device, a few numbers for each example and each layer's value."""
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -37,11 +38,11 @@ class Forward(NamedTuple):
 
     Attributes:
         params: path -> how many values are NaN, and how many infinite.
-        activations: the numbers of each place.
+        activations: the numbers of each place, if they were asked for.
         outputs: of the outputs.
         scores: the score of each example, `(batch,)`.
         values: the outputs themselves, where they are one array, `(batch,)` or `(batch, n)`; else None.
-        alike: the values of the places that have as many numbers as the outputs, by the place's index, then.
+        alike: the values of the places that have as many numbers as these, in their shape, by the place's index.
     """
 
     params: dict[str, tuple[jax.Array, jax.Array]]
@@ -53,7 +54,7 @@ class Forward(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """The gradients of the score: with respect to each of the inputs, the value of each place, and the outputs."""
+    """The gradients of the score: with respect to each of the inputs, the values of the places asked for, and the outputs."""
 
     inputs: tuple[Numbers, ...]
     activations: tuple[Numbers, ...]
@@ -103,58 +104,78 @@ def _axis(leaf: Any, other: Any, batch: int) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-@functools.partial(jit, static_argnames="watched")
-def forward(model: Model, inputs: Any, target: Target, *, watched: tuple[Place, ...]) -> Forward:
-    """Evaluates the model once, and measures on the way."""
-    program = views.program(model, inputs)
-    batch = jax.tree.leaves(inputs)[0].shape[0]
-    leaves = jax.tree.leaves((model.params, model.keywords, inputs))
-    outputs, captured = evaluate(program, leaves, capture=[place.key for place in watched])
-    values = [tuple(jax.tree.leaves(captured[place.key])) for place in watched]
-    single = outputs if hasattr(outputs, "shape") and outputs.ndim in (1, 2) else None
-    alike = {}
-    if single is not None:
-        for index, (place, arrays) in enumerate(zip(watched, values, strict=True)):
-            if len(arrays) == 1 and place.axes == (0,) and _is_float(arrays[0]) and arrays[0].size == single.size:
-                alike[index] = arrays[0].reshape(single.shape)
-    return Forward(
-        {path: _counts(leaf) for path, leaf in paths.flatten(model.params).items() if _is_float(leaf)},
-        tuple(_numbers(arrays, place.axes, batch) for arrays, place in zip(values, watched, strict=True)),
-        _numbers(tuple(jax.tree.leaves(outputs)), None, batch),
-        select(outputs, target),
-        single,
-        alike,
-    )
+@functools.partial(jit, static_argnames=("watched", "counted", "followed"))
+def measure(
+    model: Model,
+    inputs: Any,
+    target: Target,
+    *,
+    watched: tuple[Place, ...],
+    counted: bool = False,
+    followed: tuple[Place, ...] | None = (),
+) -> tuple[Forward, Backward | None]:
+    """Evaluates the model once, and measures on the way.
 
-
-@functools.partial(jit, static_argnames="watched")
-def backward(model: Model, inputs: Any, target: Target, *, watched: tuple[Place, ...]) -> Backward:
-    """The gradient of the score at all places at once: by something added to each value, which is 0."""
+    Args:
+        model: the model.
+        inputs: an array or a tuple of arrays.
+        target: the checked target.
+        watched: its places.
+        counted: whether the numbers of all of them are wanted. To compile these takes long for a large network.
+        followed: the places that gradients are wanted of; None for no gradient at all.
+    """
     program = views.program(model, inputs)
     batch = jax.tree.leaves(inputs)[0].shape[0]
     parts, structure = jax.tree.flatten(inputs)
+    alike = [
+        index
+        for index, place in enumerate(watched)
+        if _is_alike(program.sites[place.key].leaves, place, program.outputs)
+    ]
+    captured_keys = [place.key for index, place in enumerate(watched) if counted or index in alike]
 
-    def score(added: Any) -> jax.Array:
+    def run(added: Any) -> tuple[jax.Array, Forward]:
         to_inputs, to_values, to_outputs = added
         moved = jax.tree.unflatten(structure, list(map(_plus, parts, to_inputs)))
         edits = {
             place.key: Edit("diagnose", lambda old, new: jax.tree.map(_plus, old, new), tuple(arrays))
-            for place, arrays in zip(watched, to_values, strict=True)
+            for place, arrays in zip(followed or (), to_values, strict=True)
         }
-        outputs = evaluate(program, jax.tree.leaves((model.params, model.keywords, moved)), edits=edits)[0]
-        return select(jax.tree.map(_plus, outputs, to_outputs), target).sum()
+        leaves = jax.tree.leaves((model.params, model.keywords, moved))
+        outputs, captured = evaluate(program, leaves, capture=captured_keys, edits=edits)
+        outputs = jax.tree.map(_plus, outputs, to_outputs)
+        found = select(outputs, target)
+        values = {key: tuple(jax.tree.leaves(value)) for key, value in captured.items()}
+        return found.sum(), Forward(
+            {path: _counts(leaf) for path, leaf in paths.flatten(model.params).items() if _is_float(leaf)},
+            tuple(_numbers(values[place.key], place.axes, batch) for place in watched) if counted else (),
+            _numbers(tuple(jax.tree.leaves(outputs)), None, batch),
+            found,
+            outputs if hasattr(outputs, "ndim") and outputs.ndim in (1, 2) else None,
+            {index: values[watched[index].key][0].reshape(outputs.shape) for index in alike},
+        )
 
+    # Something is added to each value, which is 0: its gradient is that of the value.
     zeros = (
         [_zeros(part) for part in parts],
-        [[_zeros(leaf) for leaf in program.sites[place.key].leaves] for place in watched],
+        [[_zeros(leaf) for leaf in program.sites[place.key].leaves] for place in followed or ()],
         jax.tree.map(_zeros, program.outputs),
     )
-    to_inputs, to_values, to_outputs = jax.grad(score, allow_int=True)(zeros)
-    return Backward(
+    if followed is None:
+        return run(zeros)[1], None
+    (to_inputs, to_values, to_outputs), forward = jax.grad(run, has_aux=True, allow_int=True)(zeros)
+    return forward, Backward(
         tuple(_numbers((leaf,), (0,), batch) for leaf in to_inputs),
-        tuple(_numbers(tuple(leaves), place.axes, batch) for leaves, place in zip(to_values, watched, strict=True)),
+        tuple(_numbers(tuple(leaves), place.axes, batch) for leaves, place in zip(to_values, followed, strict=True)),
         _numbers(tuple(jax.tree.leaves(to_outputs)), None, batch),
     )
+
+
+def _is_alike(leaves: tuple[Any, ...], place: Place, outputs: Any) -> bool:
+    """Whether a value has one number for each of the outputs."""
+    if getattr(outputs, "ndim", 0) not in (1, 2) or len(leaves) != 1 or place.axes != (0,):
+        return False
+    return _is_float(leaves[0]) and math.prod(leaves[0].shape) == math.prod(outputs.shape)
 
 
 @jit

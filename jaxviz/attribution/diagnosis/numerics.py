@@ -10,8 +10,13 @@ from jaxviz.finite import in_words
 def look(case: Case) -> None:
     """Notes where values that are not finite arise."""
     _parameters(case)
-    _activations(case)
-    _score(case)
+    # What is not finite in a layer, and reaches neither the score nor a gradient, does no harm.
+    amiss = _bad(case.forward.outputs) | ~np.isfinite(case.forward.scores)
+    if case.backward is not None:
+        amiss |= np.any([_bad(numbers) for numbers in (*case.backward.inputs, *case.backward.activations)], axis=0)
+    if amiss.any():
+        _activations(case)
+        _score(case)
     if case.backward is not None:
         _gradient(case)
 
@@ -34,9 +39,10 @@ def _activations(case: Case) -> None:
     forward = case.forward
     spoiled = _bad(forward.outputs) | ~np.isfinite(forward.scores)
     for index, place in enumerate(case.places):
-        numbers = forward.activations[index]
+        numbers = case.activations[index]
         # Infinite values may be meant, as in masked logits: they matter where the outputs are not finite either.
-        bad = ((numbers.nan > 0) | ((numbers.inf > 0) & spoiled)) & ~case.within("activation_not_finite")
+        bad = np.asarray(numbers.nan > 0) | (np.asarray(numbers.inf > 0) & spoiled)
+        bad &= ~case.within("activation_not_finite")
         before = (
             f"{case.places[index - 1]} is computed before it, and finite" if index else "none is computed before it"
         )
@@ -44,7 +50,7 @@ def _activations(case: Case) -> None:
         case.note(
             "activation_not_finite",
             bad,
-            f"The first value that is not finite is {place}, with {_told(numbers, np.asarray(bad))}; {before}. The score is {after}.",
+            f"The first value that is not finite is {place}, with {_told(numbers, bad)}; {before}. The score is {after}.",
             f"Look at what is computed there: model.until({place.key.layer!r}, side={place.key.side!r})(inputs).",
             layer=place.key.layer,
             side=place.key.side,
@@ -77,11 +83,13 @@ def _score(case: Case) -> None:
 
 def _gradient(case: Case) -> None:
     assert case.backward is not None
-    bad = np.any([_bad(numbers) for numbers in case.backward.inputs], axis=0)
+    bad = np.any([_bad(numbers) for numbers in (*case.backward.inputs, *case.backward.activations)], axis=0)
     bad &= ~case.within("activation_not_finite", "outputs_not_finite", "score_not_finite")
+    if not bad.any():
+        return
     # Gradients come from the end: the last in the order of execution is the first that is hit.
     chain = [("the inputs", case.backward.inputs[0]), ("the outputs", case.backward.outputs), ("the score", None)]
-    chain[1:1] = [(str(place), numbers) for place, numbers in zip(case.places, case.backward.activations, strict=True)]
+    chain[1:1] = [(str(place), numbers) for place, numbers in zip(case.places, case.gradients, strict=True)]
     hit = max((i for i, (_, numbers) in enumerate(chain[:-1]) if numbers and _bad(numbers)[bad].any()), default=0)
     (name, numbers), after = chain[hit], chain[hit + 1][0]
     case.note(

@@ -13,6 +13,10 @@ from jaxviz.program import paths
 
 # The ends of the way that the gradient goes, with the measured places between them.
 _INPUTS, _OUTPUTS = "the inputs", "the outputs"
+_ELSEWHERE = (
+    "Explain another target or other examples, or use a method that does not look at one point alone: integrated_gradients with "
+    "a baseline where the score is another, or occlusion."
+)
 
 
 def look(case: Case) -> None:
@@ -22,21 +26,24 @@ def look(case: Case) -> None:
     """
     if case.backward is None:
         return
-    chain: list[tuple[Any, np.ndarray]] = [
-        (place, _zero(numbers)) for place, numbers in zip(case.places, case.backward.activations, strict=True)
-    ]
-    chain.append((_OUTPUTS, _zero(case.backward.outputs)))
     told = {finding.figures["input"] for finding in case.findings if finding.code in ("input_ignored", "no_derivative")}
     leaves = jax.tree.leaves(case.inputs)
     floating = [number for number, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    if floating:
-        untold = [_zero(case.backward.inputs[number]) for number in floating if number not in told]
-        if not untold:
-            return
-        chain.insert(0, (_INPUTS, np.all(untold, axis=0)))
-    elif len(told) == len(leaves):
+    start = [_zero(case.backward.inputs[number]) for number in floating if number not in told]
+    if not floating and len(told) < len(leaves):
+        start = [_zero(case.backward.activations[0] if case.places else case.backward.outputs)]
+    if not start:
         return
-    zero = chain[0][1] & ~case.within("activation_not_finite", "outputs_not_finite", "score_not_finite")
+    zero = np.all(start, axis=0) & ~case.within("activation_not_finite", "outputs_not_finite", "score_not_finite")
+    if not zero.any():
+        return
+    chain: list[tuple[Any, np.ndarray]] = [
+        (place, _zero(numbers)) for place, numbers in zip(case.places, case.gradients, strict=True)
+    ]
+    chain.append((_OUTPUTS, _zero(case.backward.outputs)))
+    if floating:
+        chain.insert(0, (_INPUTS, np.all(start, axis=0)))
+    saturated = case.within("softmax_saturated", "sigmoid_saturated", "tanh_saturated")
     # In the order of execution, the first place that the gradient reaches; it is lost between there and the place before.
     alive = np.array([~is_zero for _, is_zero in chain])
     first = np.where(alive.any(axis=0), alive.argmax(axis=0), len(chain))
@@ -54,8 +61,9 @@ def look(case: Case) -> None:
             "gradient_zero",
             examples,
             f"The gradient of the score is exactly 0 at {chain[0][0]}: {way}. {why[:1].upper()}{why[1:]}.",
-            "Explain another target or other examples, or use a method that does not look at one point alone: "
-            "integrated_gradients with a baseline where the score is another, or occlusion.",
+            _ELSEWHERE
+            if not (saturated & examples).any()
+            else "See above: explain the value before the outputs instead.",
             between=(str(lost), str(reached) if reached else "the score"),
             reason=why,
         )

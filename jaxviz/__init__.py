@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxviz import train as train
     from jaxviz import watch as watch
     from jaxviz.attribution import AttributionWarning as AttributionWarning
+    from jaxviz.attribution import Diagnosis as Diagnosis
     from jaxviz.attribution import ablation_cam as ablation_cam
     from jaxviz.attribution import at_layer as at_layer
     from jaxviz.attribution import attention_maps as attention_maps
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import deconvnet as deconvnet
     from jaxviz.attribution import deep_shap as deep_shap
     from jaxviz.attribution import deeplift as deeplift
+    from jaxviz.attribution import diagnose as diagnose
     from jaxviz.attribution import eigen_cam as eigen_cam
     from jaxviz.attribution import eigen_grad_cam as eigen_grad_cam
     from jaxviz.attribution import expected_gradients as expected_gradients
@@ -79,6 +81,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             **dict.fromkeys(
                 (
                     "AttributionWarning",
+                    "Diagnosis",
                     "ablation_cam",
                     "at_layer",
                     "attention_maps",
@@ -90,6 +93,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "deconvnet",
                     "deep_shap",
                     "deeplift",
+                    "diagnose",
                     "eigen_cam",
                     "eigen_grad_cam",
                     "expected_gradients",

@@ -20,6 +20,9 @@ from jaxviz.attribution.cam import score_cam as score_cam
 from jaxviz.attribution.cam import xgrad_cam as xgrad_cam
 from jaxviz.attribution.caution import AttributionWarning as AttributionWarning
 from jaxviz.attribution.datasets import explain_dataset as explain_dataset
+from jaxviz.attribution.diagnosis import Diagnosis as Diagnosis
+from jaxviz.attribution.diagnosis import Finding as Finding
+from jaxviz.attribution.diagnosis import diagnose as diagnose
 from jaxviz.attribution.gradients import gradient as gradient
 from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient
 from jaxviz.attribution.gradients import saliency as saliency

@@ -1,5 +1,165 @@
-"""The warning of this folder."""
+"""The warning of this folder, and what makes its methods look at their own results."""
+
+import contextlib
+import functools
+import inspect
+import itertools
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+import jax
+import numpy as np
+
+from jaxviz.attribution.arguments import baseline_like
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class AttributionWarning(UserWarning):
     """An attribution was computed as asked, but does not say what it seems to; `jaxviz.diagnose` says more."""
+
+
+def cautious(method: Method) -> Method:
+    """A public method of attribution that warns where its result is all zero, or not finite, for an example.
+
+    Python shows a warning once for each line that it comes from: its text has no figures, so that it stays the same. Nothing is
+    computed on a device: results are looked at where NumPy sees them without a copy, on CPU, and not while they are traced. What
+    a method calls inside of itself is not looked at, only what it gives in the end.
+
+    Args:
+        method: called `method(model, inputs, ...)`; the method of a class, `__call__(self, model, inputs, ...)`, which has a
+            `name` for the warnings then.
+    """
+
+    @functools.wraps(method)
+    def looked_at(*args: Any, **settings: Any) -> Any:
+        if _here.inside:
+            return method(*args, **settings)
+        _here.inside = True
+        try:
+            attribution = method(*args, **settings)
+        finally:
+            _here.inside = False
+        largest = _suspicious(attribution)
+        if largest is not None:
+            _warn(method, args, settings, largest)
+        return attribution
+
+    return cast(Method, looked_at)
+
+
+@contextlib.contextmanager
+def unwatched() -> Iterator[None]:
+    """Methods that are called inside give no warnings: the caller looks at what they give."""
+    before, _here.inside = _here.inside, True
+    try:
+        yield
+    finally:
+        _here.inside = before
+
+
+def warn(function: str, text: str) -> None:
+    """Warns of an attribution, at the line outside of this package that called it."""
+    frame = sys._getframe(1)
+    level = 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "jaxviz":
+        frame = frame.f_back
+        level += 1
+    warnings.warn(f"{function}: {text}", AttributionWarning, stacklevel=level)
+
+
+def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
+    """The largest absolute value of each example, NaN where it has one; of all together where axis 0 is not theirs alone."""
+    if len({leaf.shape[:1] for leaf in leaves}) > 1:
+        leaves = [leaf[None] for leaf in leaves]
+    parts = [np.abs(leaf.reshape(len(leaf), -1).astype(np.float64)).max(axis=1, initial=0) for leaf in leaves]
+    return functools.reduce(np.maximum, parts)
+
+
+class _Here(threading.local):
+    """Whether a method runs in this thread."""
+
+    inside = False
+
+
+_here = _Here()
+
+
+def _suspicious(attribution: Any) -> np.ndarray | None:
+    """The largest values of the examples, if one of them may be 0 or not finite; else None, after a few microseconds."""
+    leaves = jax.tree.leaves(attribution)
+    if not leaves or not all(map(_on_host, leaves)):
+        return None
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    if len(arrays) == 1:
+        # Most often the sum tells already: it is neither 0 nor NaN.
+        with np.errstate(all="ignore"):
+            sums = np.add.reduce(arrays[0].reshape(len(arrays[0]), -1), axis=1)
+            if np.logical_and.reduce(sums) and np.isfinite(np.add.reduce(sums)):
+                return None
+    largest = largest_values(arrays)
+    return None if ((largest > 0) & (largest < np.inf)).all() else largest
+
+
+def _on_host(leaf: Any) -> bool:
+    if isinstance(leaf, jax.core.Tracer) or not leaf.ndim:
+        return False
+    if isinstance(leaf, np.ndarray):
+        return True
+    return leaf.is_fully_addressable and all(device.platform == "cpu" for device in leaf.devices())
+
+
+def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray) -> None:
+    name = method.__name__ if method.__name__ != "__call__" else args[0].name
+    given = inspect.signature(method).bind(*args, **settings).arguments
+    given |= given.pop("settings", {})
+    accepted = inspect.signature(args[0] if method.__name__ == "__call__" else method).parameters
+    of_baseline = ", baseline=..." if "baseline" in accepted else ""
+    diagnose = f"jaxviz.diagnose(model, inputs, attribution, target=...{of_baseline})"
+    if not np.isfinite(largest).all():
+        warn(
+            name,
+            f"the attribution of {_which(~np.isfinite(largest))} is NaN or infinite; {diagnose} tells where that arises",
+        )
+    zero = largest == 0
+    if not zero.any():
+        return
+    if "baseline" in accepted and _at_baseline(name, given, zero):
+        warn(
+            name,
+            f"{_which(zero)} equals the baseline, so that its attribution is all zero; choose another baseline, one that has "
+            "nothing of what is to be explained",
+        )
+        return
+    reasons = [
+        "the score does not depend on the inputs there",
+        "all units of a layer are off",
+        "a softmax, sigmoid or tanh is saturated (explain what enters it instead)",
+    ]
+    if "relu" in accepted and given.get("relu", True):
+        reasons.append("relu=True took away a map that is negative everywhere")
+    warn(
+        name,
+        f"the attribution of {_which(zero)} is all zero. It may be that {', '.join(reasons[:-1])}, or {reasons[-1]}; "
+        f"{diagnose} tells which",
+    )
+
+
+def _which(examples: np.ndarray) -> str:
+    return "every example" if examples.all() else "some example"
+
+
+def _at_baseline(name: str, given: dict[str, Any], zero: np.ndarray) -> bool:
+    """Whether the inputs of these examples are the baseline."""
+    if given.get("layer_baseline") is not None:
+        return False
+    inputs = jax.tree.map(np.asarray, given["inputs"])
+    leaves = jax.tree.leaves(inputs)
+    baseline = jax.tree.leaves(baseline_like(name, given.get("baseline"), jax.tree.map(jax.numpy.asarray, inputs)))
+    if zero.shape != leaves[0].shape[:1]:
+        return False
+    pairs = itertools.starmap(np.equal, zip(leaves, map(np.asarray, baseline), strict=True))
+    return all(bool(equal[zero].all()) for equal in pairs)

@@ -14,7 +14,7 @@ from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
 from jaxviz.program import Edit, Key, Program, evaluate, paths
-from jaxviz.program._compat import Literal
+from jaxviz.program.dependence import reached
 
 
 class Form(NamedTuple):
@@ -175,13 +175,5 @@ def _computed_from(key: Key, others: list[Key], program: Program, args: Any) -> 
         return [captured[other] for other in others]
 
     jaxpr = jax.make_jaxpr(values)(program.sites[key].leaves).jaxpr
-    late = set(jaxpr.invars)
-
-    def depends(atoms: Iterable[Any]) -> bool:
-        return any(not isinstance(atom, Literal) and atom in late for atom in atoms)
-
-    for equation in jaxpr.eqns:
-        if depends(equation.invars):
-            late.update(equation.outvars)
-    results = iter(jaxpr.outvars)
-    return [other for other in others if depends([next(results) for _ in program.sites[other].leaves])]
+    results = iter(reached(jaxpr, [True] * len(jaxpr.invars)))
+    return [other for other in others if sum(next(results) for _ in program.sites[other].leaves)]

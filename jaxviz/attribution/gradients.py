@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike, select
 
 
+@cautious
 def gradient(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     """The gradient of the score with respect to the inputs, with its sign.
 
@@ -43,6 +45,7 @@ def gradient(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     return _gradient(model, *prepare("gradient", model, inputs, target))
 
 
+@cautious
 def saliency(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     """The absolute value of the gradient: how much the score would change, whatever the direction.
 
@@ -73,6 +76,7 @@ def saliency(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     return _saliency(model, *prepare("saliency", model, inputs, target))
 
 
+@cautious
 def input_x_gradient(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     """The gradient times the inputs: what each input contributes to a linear score.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import cut
 from jaxviz.attribution.paths import quadratures
 from jaxviz.attribution.units import Unit
@@ -23,6 +24,7 @@ from jaxviz.targets import Target, TargetLike, select
 CHANGES = ("derivative", "difference")
 
 
+@cautious
 def conductance(
     model: Model,
     inputs: Any,
@@ -92,6 +94,7 @@ def conductance(
     )
 
 
+@cautious
 def internal_influence(
     model: Model,
     inputs: Any,
@@ -159,6 +162,7 @@ def internal_influence(
     )
 
 
+@cautious
 def neuron_conductance(
     model: Model,
     inputs: Any,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxviz import chunks
 from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
 from jaxviz.attribution.rules.deeplift import deeplift
@@ -102,9 +103,15 @@ class AtLayer:
         # The settings are the method's, so that what is made around this method finds them.
         object.__setattr__(self, "__signature__", _signature(self.method))
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"at_layer({getattr(self.method, '__name__', type(self.method).__name__)})"
+
+    @cautious
     def __call__(self, model: Model, inputs: Any, *, target: TargetLike = None, **settings: Any) -> Any:
         """The attribution of the layer; see `at_layer`."""
-        name = f"at_layer({getattr(self.method, '__name__', type(self.method).__name__)})"
+        name = self.name
         inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
         one = functools.partial(self._attribution, name, model, inputs, prepared, settings)
         if isinstance(self.layer, str):

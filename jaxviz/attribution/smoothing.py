@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_choice, check_count, check_key, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.settings import signature, split
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -96,6 +97,12 @@ class Smooth:
     reduce: str
     scale: str
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"smooth({getattr(self.method, '__name__', type(self.method).__name__)})"
+
+    @cautious
     def __call__(
         self,
         model: Model,
@@ -108,7 +115,7 @@ class Smooth:
         **settings: Any,
     ) -> Any:
         """The smoothed attribution; see `smooth`."""
-        name = f"smooth({getattr(self.method, '__name__', type(self.method).__name__)})"
+        name = self.name
         inputs, prepared = prepare(name, model, inputs, target)
         key = check_key(name, key)
         chunks.check_chunk_size(name, chunk_size)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz.finite import first, told
 from jaxviz.program import paths
 from jaxviz.train.examples import told_labels
 from jaxviz.train.state import State
@@ -43,22 +44,22 @@ def find_fault(state: State, batch: Any, recipe: Recipe) -> tuple[str, str]:
         Where it is (see `NonFiniteError.layer`), and what was found there.
     """
     network_key, augment_key = jax.random.split(step_key(state))
-    if bad := _first(jax.tree.map(jnp.asarray, batch[0])):
-        return "inputs", _told(*bad) + " in the data"
+    if bad := first(jax.tree.map(jnp.asarray, batch[0])):
+        return "inputs", told(*bad) + " in the data"
     if recipe.augment is not None:
         batch = recipe.augment.value(augment_key, tuple(batch))
     inputs, targets = batch
-    if bad := _first(inputs):
-        return "inputs", _told(*bad) + " after augmentation"
-    if bad := _first(targets):
-        return "targets", _told(*bad)
+    if bad := first(inputs):
+        return "inputs", told(*bad) + " after augmentation"
+    if bad := first(targets):
+        return "targets", told(*bad)
     for path, leaf in paths.flatten(state.params).items():
         if not np.isfinite(leaf).all():
-            return path, f"{_told('the parameter', leaf)} before the step"
+            return path, f"{told('the parameter', leaf)} before the step"
     model = state.network.training_model(state.params, state.model_state, network_key)
     for path, activation in model.capture(inputs).items():
-        if bad := _first(activation):
-            return path, _told("the activation", bad[1])
+        if bad := first(activation):
+            return path, told("the activation", bad[1])
     return _backward(state, inputs, targets, network_key, recipe)
 
 
@@ -71,10 +72,10 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
         return jnp.mean(values), (values, outputs)
 
     (_, (values, outputs)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-    if bad := _first(values):
+    if bad := first(values):
         labels = told_labels(outputs, targets)
         hint = f"; {labels}" if labels else ""
-        return "loss", f"{_told('the loss', bad[1])}, while the network's outputs are finite{hint}"
+        return "loss", f"{told('the loss', bad[1])}, while the network's outputs are finite{hint}"
     # Backpropagation comes from the end: the first to be hit is the layer that is executed last.
     model = state.network.training_model(state.params, state.model_state, key)
     order = {layer.path: number for number, layer in enumerate(model.layers(inputs))}
@@ -86,18 +87,4 @@ def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: R
             "it does not show when the step is done again, operation by operation: it is at the edge of what the dtype holds",
         )
     path = max(bad_grads, key=place)
-    return path, _told("the gradient", bad_grads[path]) + ", while the forward pass is finite"
-
-
-def _first(tree: Any) -> tuple[str, Any] | None:
-    """The first floating-point array of a pytree that is not finite, and its name."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.isfinite(leaf).all()):
-            return jax.tree_util.keystr(path) or "the array", leaf
-    return None
-
-
-def _told(name: str, leaf: Any) -> str:
-    nan, inf = int(jnp.isnan(leaf).sum()), int(jnp.isinf(leaf).sum())
-    counts = " and ".join(f"{count} {kind}" for count, kind in ((nan, "NaN"), (inf, "inf")) if count)
-    return f"{name} has {counts} among its {jnp.size(leaf)} values"
+    return path, told("the gradient", bad_grads[path]) + ", while the forward pass is finite"

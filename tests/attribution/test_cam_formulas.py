@@ -134,6 +134,7 @@ def test_a_negative_score_does_not_turn_ablation_around():
     np.testing.assert_allclose(cam, [[3 / 5, -8 * 8 / 5]], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # they are meant to be
 def test_where_there_is_nothing_all_maps_are_zero():
     # neither an activation, nor a gradient, nor a score: no method divides by 0
     model = jv.Model.from_function(lambda params, x: (0 * jv.tag(x, "grid")).sum(axis=(1, 2)), ())
@@ -144,6 +145,7 @@ def test_where_there_is_nothing_all_maps_are_zero():
     assert not jv.guided_grad_cam(model, jnp.zeros((1, 4, 2)), layer="grid").any()
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # one of them is 0 by hand
 def test_channels_of_other_signs_keep_theirs():
     # XGrad-CAM divides by a channel's sum, Grad-CAM++ adds to 2: by hand, for a sum of -4 and gradients 1
     model = jv.Model.from_function(lambda params, x: jv.tag(x, "grid").sum(axis=(1, 2)), ())

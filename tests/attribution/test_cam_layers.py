@@ -221,6 +221,9 @@ def test_tokens_that_make_no_grid_are_an_error():
         jv.xgrad_cam(model, jnp.ones((1, 3, 10, 2)), layer="odd")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*all zero:jaxviz.AttributionWarning"
+)  # a linear network without biases has none to show
 def test_an_input_without_a_map_is_an_error():
     model = jv.Model.from_function(lambda params, x: jv.tag(x[0], "grid").sum(axis=(1, 2, 3)) + x[1].sum(axis=1), ())
     inputs = (jnp.ones((1, 4, 4, 2)), jnp.ones((1, 3)))

@@ -75,6 +75,7 @@ def activation_and_gradient(model, figures, layer):
     return np.asarray(activation, np.float64), np.asarray(gradient, np.float64)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # a map that is negative everywhere is 0
 def test_several_layers_but_for_their_stretching(reference):
     model, figures = reference
     settings = {"target": figures["target"], "upsample": False}
@@ -98,6 +99,7 @@ def enlarged(values):
     return np.apply_along_axis(line, 2, np.apply_along_axis(line, 1, values))
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # a map that is negative everywhere is 0
 def test_guided_grad_cam(reference):
     model, figures = reference
     ours = jv.guided_grad_cam(model, figures["inputs"], target=figures["target"], layer="features")

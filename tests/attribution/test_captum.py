@@ -69,6 +69,7 @@ def test_smooth_with_the_same_noise(reference, reduce, captum):
     close(smoothed(model, inputs, target=figures["target"], key=jax.random.key(0)), figures[captum])
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # a map that is negative everywhere is 0
 @pytest.mark.parametrize(("relu", "captum"), [(False, "grad_cam"), (True, "grad_cam_relu")])
 def test_grad_cam(reference, relu, captum):
     model, figures = reference

@@ -18,6 +18,7 @@ def two_layers(params, x):
 MODEL = jv.Model.from_function(two_layers, KERNELS)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # of the second example all units are off
 def test_by_hand():
     # x = (1, 1): hidden (4, -1.5), of which the second is off; x = (1, -1): hidden (-2, -2.5), both off
     inputs = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 2.0]], np.float32)  # the third: (5, 3), both on

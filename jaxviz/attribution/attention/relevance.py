@@ -14,12 +14,14 @@ from jaxviz.attribution.attention.maps import check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
 from jaxviz.attribution.attention.view import tag_attention
 from jaxviz.attribution.attention.weights import Weights, captured, weights
+from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Edit, Program, evaluate
 from jaxviz.targets import Target, TargetLike, select
 
 
+@cautious
 def attention_x_gradient(
     model: Model,
     inputs: Any,

@@ -12,6 +12,7 @@ from jaxviz.attribution.attention.layered import check_chain, identity, precise,
 from jaxviz.attribution.attention.maps import anything, check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
 from jaxviz.attribution.attention.weights import captured, traced, weights
+from jaxviz.attribution.caution import cautious
 from jaxviz.checks import check_number, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -21,6 +22,7 @@ from jaxviz.targets import TargetLike
 _FUSED: dict[str, Callable[..., jax.Array]] = {"mean": jnp.mean, "min": jnp.min, "max": jnp.max}
 
 
+@cautious
 def attention_rollout(
     model: Model,
     inputs: Any,

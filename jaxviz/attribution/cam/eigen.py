@@ -16,11 +16,13 @@ from jaxviz.attribution.cam.maps import (
     finish,
     wanted,
 )
+from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def eigen_cam(
     model: Model,
     inputs: Any,
@@ -69,6 +71,7 @@ def eigen_cam(
     return _eigen_cam(wanted(name, layer, relu, upsample), model, inputs)
 
 
+@cautious
 def eigen_grad_cam(
     model: Model,
     inputs: Any,

@@ -12,12 +12,14 @@ from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.biases import full_gradient
 from jaxviz.attribution.cam.maps import Layers, resized, wanted
 from jaxviz.attribution.cam.tokens import are_tokens, fitting, to_grid
+from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import paths
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def full_grad(
     model: Model,
     inputs: Any,

@@ -8,12 +8,14 @@ import jax
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.maps import Layers, Wanted, activations_and_gradients, combine, wanted
 from jaxviz.attribution.cam.weighted import mean_weighted
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules.guided import guided_backprop
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def guided_grad_cam(model: Model, inputs: Any, *, layer: Layers, target: TargetLike = None, relu: bool = True) -> Any:
     """Guided Grad-CAM: guided backpropagation times the Grad-CAM map at the size of the inputs.
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, resized, wanted
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import collect, scores_of
 from jaxviz.attribution.perturbation.groups import feature_count
 from jaxviz.compilation import jit
@@ -18,6 +19,7 @@ from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def score_cam(
     model: Model,
     inputs: Any,
@@ -88,6 +90,7 @@ def score_cam(
     return _weighted(asked, _softmax(weights), grids, inputs)
 
 
+@cautious
 def ablation_cam(
     model: Model,
     inputs: Any,

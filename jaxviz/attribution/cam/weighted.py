@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations_and_gradients, finish, wanted
+from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike
@@ -16,6 +17,7 @@ from jaxviz.targets import Target, TargetLike
 Combine = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+@cautious
 def grad_cam(
     model: Model,
     inputs: Any,
@@ -71,6 +73,7 @@ def grad_cam(
     return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, relu, upsample)
 
 
+@cautious
 def grad_cam_pp(
     model: Model,
     inputs: Any,
@@ -117,6 +120,7 @@ def grad_cam_pp(
     return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, relu, upsample)
 
 
+@cautious
 def xgrad_cam(
     model: Model,
     inputs: Any,
@@ -164,6 +168,7 @@ def xgrad_cam(
     return weighted_map("xgrad_cam", _activation_weighted, model, inputs, target, layer, relu, upsample)
 
 
+@cautious
 def hires_cam(
     model: Model,
     inputs: Any,
@@ -210,6 +215,7 @@ def hires_cam(
     return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, relu, upsample)
 
 
+@cautious
 def layer_cam(
     model: Model,
     inputs: Any,

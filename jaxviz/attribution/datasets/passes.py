@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.attribution.caution import AttributionWarning
+from jaxviz.attribution.caution import largest_values, unwatched, warn
 from jaxviz.attribution.datasets.examples import Batch, batches
 from jaxviz.attribution.datasets.identity import Digest, identity, program_identity
 from jaxviz.attribution.datasets.moments import Moments
@@ -117,7 +116,7 @@ def explain_dataset(
             kept.sync(state)
         record.write(state)
 
-    with _bar(progress, total) as advance:
+    with _bar(progress, total) as advance, unwatched():
         advance(state.batches)
         try:
             for batch, data, attribution in _one_ahead(_attributions(call, _chained(first, parts), state, path)):
@@ -237,9 +236,8 @@ def _added(state: State, batch: Batch, data: dict[str, str], structure: Any, lea
         raise ValueError(
             f"{_NAME}: the method gave {state.leaves} (dtype, shape of an example) before, and {kinds} for batch {batch.number}"
         )
-    finite = np.ones(batch.size, bool)
-    for leaf in leaves:
-        finite &= np.isfinite(leaf).reshape(batch.size, -1).all(axis=1)
+    largest = largest_values(leaves)
+    finite = np.isfinite(largest)
     whole, classes = state.whole, dict(state.classes)
     groups = [(None, finite)]
     if batch.labels is not None:
@@ -255,6 +253,7 @@ def _added(state: State, batch: Batch, data: dict[str, str], structure: Any, lea
         state.batches + 1,
         state.examples + batch.size,
         state.left_out + int((~finite).sum()),
+        state.all_zero + int((largest == 0).sum()),
         data,
         structure,
         kinds,
@@ -271,11 +270,16 @@ def _result(state: State, kept: Kept | None) -> DatasetAttribution:
     if not state.whole:
         raise ValueError(f"{_NAME}: the attributions of all {state.examples} examples have NaN or infinite values")
     if state.left_out:
-        warnings.warn(
-            f"{_NAME}: the attributions of {state.left_out} of {state.examples} examples have NaN or infinite values, and are "
-            "not in the statistics",
-            AttributionWarning,
-            stacklevel=3,
+        warn(
+            _NAME,
+            f"the attributions of {state.left_out} of {state.examples} examples have NaN or infinite values, and are not in the "
+            "statistics",
+        )
+    if state.all_zero:
+        warn(
+            _NAME,
+            f"the attributions of {state.all_zero} of {state.examples} examples are all zero; jaxviz.diagnose tells why, of a "
+            "batch of them",
         )
     statistics = {label: _statistics(state, moments) for label, moments in sorted(state.classes.items())}
     whole = _statistics(state, state.whole)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxviz.attribution.datasets.moments import Moments
 from jaxviz.checks import check_path
 
-_FORMAT = "jaxviz.explain_dataset 1"
+_FORMAT = "jaxviz.explain_dataset 2"
 # Of the time of a pass, the share that writing may take.
 _SHARE = 0.05
 
@@ -32,6 +32,7 @@ class State:
         batches: how many there were.
         examples: how many examples they had.
         left_out: how many of these are not in the statistics, since their attributions were NaN or infinite.
+        all_zero: how many of these have attributions that are 0 everywhere.
         data: what identifies their inputs, labels and targets.
         structure: the pytree of an attribution; see `outline`.
         leaves: dtype and shape of each of its arrays, without the examples.
@@ -42,6 +43,7 @@ class State:
     batches: int = 0
     examples: int = 0
     left_out: int = 0
+    all_zero: int = 0
     data: dict[str, str] = field(default_factory=dict)
     structure: Any = None
     leaves: tuple[tuple[str, tuple[int, ...]], ...] = ()
@@ -266,6 +268,7 @@ def _packed(state: State, identity: dict[str, str]) -> tuple[dict[str, Any], dic
         "batches": state.batches,
         "examples": state.examples,
         "left_out": state.left_out,
+        "all_zero": state.all_zero,
         "data": state.data,
         "structure": state.structure,
         "leaves": state.leaves,
@@ -290,6 +293,7 @@ def _unpacked(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> State:
         meta["batches"],
         meta["examples"],
         meta["left_out"],
+        meta["all_zero"],
         meta["data"],
         meta["structure"],
         tuple((dtype, tuple(shape)) for dtype, shape in meta["leaves"]),

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_choice, check_count, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.gradients import score_gradient
 from jaxviz.attribution.paths import quadratures
 from jaxviz.checks import check_flag, check_number
@@ -17,6 +18,7 @@ from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def blur_integrated_gradients(
     model: Model,
     inputs: Any,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key, prepare
 from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.paths import bundle
 from jaxviz.checks import check_flag, check_number
 from jaxviz.compilation import jit
@@ -16,6 +17,7 @@ from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike, select
 
 
+@cautious
 def expected_gradients(
     model: Model,
     inputs: Any,

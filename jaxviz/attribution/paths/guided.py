@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.gradients import score_gradient
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
@@ -19,6 +20,7 @@ from jaxviz.targets import Target, TargetLike
 QUADRATURES = ("riemann_left", "trapezoid")
 
 
+@cautious
 def guided_integrated_gradients(
     model: Model,
     inputs: Any,

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.paths import quadratures
 from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
@@ -17,6 +18,7 @@ from jaxviz.program import affine
 from jaxviz.targets import Target, TargetLike, select
 
 
+@cautious
 def integrated_gradients(
     model: Model,
     inputs: Any,

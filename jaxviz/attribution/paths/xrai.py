@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import check_count, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.paths.integrated import integrated_gradients
 from jaxviz.attribution.paths.regions import Regions, density, read, regions
 from jaxviz.attribution.perturbation import superpixels
@@ -22,6 +23,7 @@ from jaxviz.targets import TargetLike
 NUMBERS = (10, 20, 35, 50, 75, 100)
 
 
+@cautious
 def xrai(
     model: Model,
     inputs: Any,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of, scores_with
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -16,6 +17,7 @@ from jaxviz.program.spans import Spans, window_span
 from jaxviz.targets import TargetLike
 
 
+@cautious
 def feature_ablation(
     model: Model,
     inputs: Any,
@@ -84,6 +86,7 @@ def feature_ablation(
     return _losses(ours, parts)
 
 
+@cautious
 def feature_permutation(
     model: Model,
     inputs: Any,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import check_choice, check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation import surrogates
 from jaxviz.attribution.perturbation.game import Game, check_regression, collect, game, indices, scores_of
 from jaxviz.checks import given, is_traced
@@ -23,6 +24,7 @@ STRENGTHS = {"lasso": 0.01, "ridge": 1.0}
 KERNELS = ("cosine", "euclidean")
 
 
+@cautious
 def lime(
     model: Model,
     inputs: Any,

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import Game, game, indices, scores_of, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype
 from jaxviz.checks import given, is_traced
@@ -18,6 +19,7 @@ from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
 
+@cautious
 def rise(
     model: Model,
     inputs: Any,

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import Game, ends, game, indices, weighted_sum
 from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
@@ -20,6 +21,7 @@ from jaxviz.targets import TargetLike
 MOST_GROUPS = 20
 
 
+@cautious
 def shapley_values(
     model: Model,
     inputs: Any,
@@ -88,6 +90,7 @@ def shapley_values(
     return _attribution(ours, total)
 
 
+@cautious
 def shapley_sampling(
     model: Model,
     inputs: Any,

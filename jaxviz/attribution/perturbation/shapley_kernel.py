@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import (
     Game,
     check_regression,
@@ -25,6 +26,7 @@ from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
 
+@cautious
 def kernel_shap(
     model: Model,
     inputs: Any,

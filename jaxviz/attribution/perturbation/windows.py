@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import collect, scores_with, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype, feature_count
 from jaxviz.compilation import jit
@@ -19,6 +20,7 @@ from jaxviz.program.spans import Spans, window_span
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def occlusion(
     model: Model,
     inputs: Any,

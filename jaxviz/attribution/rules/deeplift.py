@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
@@ -22,6 +23,7 @@ from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def deeplift(
     model: Model,
     inputs: Any,
@@ -80,6 +82,7 @@ def deeplift(
     return _deeplift(model, inputs, baseline, prepared, multiplied, own)
 
 
+@cautious
 def deep_shap(
     model: Model,
     inputs: Any,

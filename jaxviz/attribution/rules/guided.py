@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules.score import rewritten_score
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -15,6 +16,7 @@ from jaxviz.program.rewrite import enter
 from jaxviz.targets import Target, TargetLike
 
 
+@cautious
 def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     """Guided backpropagation: the gradient, of which each ReLU passes on only what is positive, and only where it is on.
 
@@ -51,6 +53,7 @@ def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> 
     return _guided_backprop(model, *prepare("guided_backprop", model, inputs, target))
 
 
+@cautious
 def deconvnet(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     """The deconvolutional network: the gradient, of which each ReLU passes on only what is positive, wherever it is on.
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxviz import views
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.pending import Gauge, Raw
@@ -21,6 +22,7 @@ from jaxviz.targets import Target, TargetLike, select
 _EPSILON = Epsilon()
 
 
+@cautious
 def lrp(
     model: Model,
     inputs: Any,

@@ -132,6 +132,7 @@ FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # some of them are constant
 def test_completeness_of_every_operation():
     """In float64: whatever the operations, what the inputs have adds up to the difference of the score."""
     with jax.enable_x64(True):

@@ -52,6 +52,7 @@ def test_every_relu(relu):
     np.testing.assert_array_equal(jv.deconvnet(model, X), [[2.0, 0.0, 5.0]])
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # beyond the bound all is 0
 def test_bounds_from_above_pass_their_derivative():
     model = jv.Model.from_function(lambda params, x: jax.nn.relu6(x) @ params, HEAD)
     inputs = np.array([[7.0, 2.0, 7.0]], np.float32)  # over the bound there is no derivative to pass on
@@ -82,6 +83,7 @@ def test_maxima_that_are_no_relu_have_their_derivative(function):
     np.testing.assert_allclose(jv.deconvnet(model, X), jv.gradient(model, X), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # all units are off
 def test_a_network_by_hand():
     first, second = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32), np.array([[2.0, -1.0], [-1.0, 4.0]], np.float32)
 

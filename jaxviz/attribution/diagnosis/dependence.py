@@ -1,0 +1,110 @@
+"""Findings of a score that does not depend on an input, in the program or in what was measured."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz import views
+from jaxviz.attribution.diagnosis.looking import Case, figure
+from jaxviz.attribution.diagnosis.measurements import scores
+from jaxviz.program._compat import JaxprEqn
+from jaxviz.program.dependence import reached
+from jaxviz.targets import select
+
+# Random inputs that the score is measured at: two values of a small network may be equal by chance, eight are not.
+_DRAWS = 8
+# Floating-point primitives whose derivative is 0 wherever it is.
+_FLAT = frozenset({"ceil", "floor", "round", "sign", "stop_gradient"})
+
+
+def look(case: Case) -> None:
+    """Notes which inputs the score does not depend on."""
+    program = views.program(case.model, case.inputs, lambda outputs: select(outputs, case.target)).root.jaxpr
+    leaves = jax.tree.leaves(case.inputs)
+    before = len(program.invars) - len(leaves)
+    everyone = np.ones(case.batch, bool)
+    for number, leaf in enumerate(leaves):
+        entering = [index == before + number for index in range(len(program.invars))]
+        name = _name(case.inputs, number)
+        if not any(reached(program, entering)):
+            case.note(
+                "input_ignored",
+                everyone,
+                f"In the traced program, the score is not computed from {name}: whatever the values, it is the same.",
+                "Explain another target, or leave this input out; its attribution is 0 by any method.",
+                input=number,
+            )
+            continue
+        flat: dict[str, None] = {}
+        if jnp.issubdtype(leaf.dtype, jnp.floating) and not any(reached(program, entering, _passing(flat))):
+            case.note(
+                "no_derivative",
+                everyone,
+                f"The score is computed from {name} only through operations that have no derivative, or one that is 0: "
+                f"{', '.join(flat)}. Its gradient is 0 whatever the values.",
+                "Use a method that needs no gradient (occlusion, feature_ablation, kernel_shap), or explain a value before them.",
+                input=number,
+                operations=tuple(flat),
+            )
+        _measure(case, number, name)
+
+
+def _name(inputs: Any, number: int) -> str:
+    return f"inputs[{number}]" if type(inputs) is tuple else "the inputs"
+
+
+def _passing(flat: dict[str, None]) -> Any:
+    """Whether a derivative passes through an equation; what stops it is collected."""
+
+    def passes(equation: JaxprEqn, result: Any) -> bool:
+        name = equation.primitive.name
+        if not jnp.issubdtype(result.aval.dtype, jnp.inexact):
+            flat[f"{name} to {result.aval.dtype}" if name == "convert_element_type" else name] = None
+            return False
+        if name in _FLAT:
+            flat[name] = None
+            return False
+        return True
+
+    return passes
+
+
+def _measure(case: Case, number: int, name: str) -> None:
+    """Notes where the score stays the same at random values of one input."""
+    leaves, structure = jax.tree.flatten(case.inputs)
+    values = np.asarray(leaves[number])
+    draw = _random(values)
+    if draw is None:
+        return
+    now = np.asarray(case.forward.scores, np.float64)
+    moved = np.zeros(case.batch)
+    for seed in range(_DRAWS):
+        leaves[number] = jnp.asarray(draw(np.random.default_rng(seed)))
+        there = np.asarray(scores(case.model, jax.tree.unflatten(structure, leaves), case.target), np.float64)
+        with np.errstate(invalid="ignore"):
+            moved = np.maximum(moved, np.abs(there - now))  # NaN stays, and is no constant
+    rounding = 4 * float(jnp.finfo(case.forward.scores.dtype).eps) * np.abs(now)
+    constant = moved <= rounding
+    case.note(
+        "score_constant",
+        constant,
+        f"The score does not move: with {_DRAWS} random arrays in place of {name}, of the same mean and spread, it changed by at "
+        f"most {figure(moved[constant].max(initial=0))}, which is within rounding.",
+        "Look for what holds it: units that are off or saturated, parameters that are 0, or a target that does not vary.",
+        input=number,
+        score=now,
+        change=moved,
+    )
+
+
+def _random(values: np.ndarray) -> Any:
+    """What draws random values like these, of the same shape: normal ones, or, of integers, from those that there are."""
+    if jnp.issubdtype(values.dtype, jnp.floating):
+        wide = values.astype(np.float64)
+        # Of values that are all the same, the spread is taken to be their own size.
+        spread = float(wide.std()) or max(float(np.abs(wide).max()), 1.0)
+        return lambda random: (wide.mean() + spread * random.standard_normal(values.shape)).astype(values.dtype)
+    choices = np.unique(values)
+    return None if len(choices) < 2 else lambda random: random.choice(choices, values.shape).astype(values.dtype)

@@ -1,0 +1,31 @@
+"""NaN and infinite values: how many, and in words."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def counts(leaf: Any) -> tuple[int, int]:
+    """How many values of an array are NaN, and how many infinite; none of one that cannot have them (integers, random keys)."""
+    if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return 0, 0
+    return int(jnp.isnan(leaf).sum()), int(jnp.isinf(leaf).sum())
+
+
+def first(tree: Any) -> tuple[str, Any] | None:
+    """The first floating-point array of a pytree that is not finite, and its name."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if any(counts(leaf)):
+            return jax.tree_util.keystr(path) or "the array", leaf
+    return None
+
+
+def told(name: str, leaf: Any) -> str:
+    """What an array has that is not finite, as in "the activation has 3 NaN among its 64 values"."""
+    return f"{name} has {in_words(*counts(leaf))} among its {jnp.size(leaf)} values"
+
+
+def in_words(nan: int, inf: int) -> str:
+    """The counts in words: "3 NaN and 1 inf"."""
+    return " and ".join(f"{count} {kind}" for count, kind in ((nan, "NaN"), (inf, "inf")) if count)

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import jax
+import jax.extend.backend
 import numpy as np
 
 from jaxviz.attribution.arguments import baseline_like
+
+_SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -75,8 +78,8 @@ def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
     """The largest absolute value of each example, NaN where it has one; of all together where axis 0 is not theirs alone."""
     if len({leaf.shape[:1] for leaf in leaves}) > 1:
         leaves = [leaf[None] for leaf in leaves]
-    parts = [np.abs(leaf.reshape(len(leaf), -1).astype(np.float64)).max(axis=1, initial=0) for leaf in leaves]
-    return functools.reduce(np.maximum, parts)
+    parts = [np.maximum.reduce(np.abs(leaf.reshape(len(leaf), -1)), axis=1) for leaf in leaves]
+    return parts[0] if len(parts) == 1 else np.maximum.reduce([part.astype(np.float64) for part in parts])
 
 
 class _Here(threading.local):
@@ -89,24 +92,36 @@ _here = _Here()
 
 
 def _suspicious(attribution: Any) -> np.ndarray | None:
-    """The largest values of the examples, if one of them may be 0 or not finite; else None, after a few microseconds."""
+    """The largest values of the examples, if one of them is 0 or not finite; else None."""
     leaves = jax.tree.leaves(attribution)
-    if not leaves or not all(map(_on_host, leaves)):
+    for leaf in leaves:
+        if isinstance(leaf, jax.core.Tracer) or not leaf.ndim or not (_is_host_alone() or _on_host(leaf)):
+            return None
+    arrays = list(map(np.asarray, leaves))
+    if not arrays or all(map(_is_well, arrays)):
         return None
-    arrays = [np.asarray(leaf) for leaf in leaves]
-    if len(arrays) == 1:
-        # Most often the sum tells already: it is neither 0 nor NaN.
-        with np.errstate(all="ignore"):
-            sums = np.add.reduce(arrays[0].reshape(len(arrays[0]), -1), axis=1)
-            if np.logical_and.reduce(sums) and np.isfinite(np.add.reduce(sums)):
-                return None
     largest = largest_values(arrays)
-    return None if ((largest > 0) & (largest < np.inf)).all() else largest
+    return None if np.minimum.reduce(largest) > 0 and np.maximum.reduce(largest) < np.inf else largest
+
+
+def _is_well(array: np.ndarray) -> bool:
+    """Whether a few microseconds tell that all values are finite, and some of each example not 0, as most often they do."""
+    if array.size > _SMALL:
+        return False
+    flat = array.ravel()
+    nonzero = np.count_nonzero(flat)
+    if nonzero < (1 if len(array) == 1 else flat.size):
+        return False
+    return bool(np.count_nonzero(np.isfinite(flat)) == flat.size)
+
+
+@functools.cache
+def _is_host_alone() -> bool:
+    """Whether there is no other device than the CPU of this process."""
+    return set(jax.extend.backend.backends()) == {"cpu"} and jax.process_count() == 1
 
 
 def _on_host(leaf: Any) -> bool:
-    if isinstance(leaf, jax.core.Tracer) or not leaf.ndim:
-        return False
     if isinstance(leaf, np.ndarray):
         return True
     return leaf.is_fully_addressable and all(device.platform == "cpu" for device in leaf.devices())

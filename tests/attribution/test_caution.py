@@ -1,6 +1,7 @@
 """What methods warn of: once, at the caller's line, and at no cost."""
 
 import inspect
+import types
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution import caution
 from jaxviz.attribution.caution import cautious
 
 TRACES = 0
@@ -66,6 +68,11 @@ def test_once_at_the_line_of_the_caller():
     )
     assert "of every example" in str(caught(lambda: jv.saliency(MODEL, OFF[:1]))[0].message)
     assert not caught(lambda: jv.gradient(MODEL, OFF[1:]))
+
+
+def test_a_lone_accelerator_changes_nothing_on_the_host(monkeypatch):
+    monkeypatch.setattr(caution, "_is_host_alone", lambda: False)
+    assert len(caught(lambda: jv.gradient(MODEL, OFF))) == 1
 
 
 @pytest.mark.parametrize(
@@ -135,6 +142,24 @@ def test_nothing_while_it_is_traced():
     assert not caught(lambda: jax.jit(jv.gradient)(MODEL, OFF))
     assert not caught(lambda: jax.vmap(lambda x: jv.gradient(MODEL, x[None]))(OFF))
     assert not caught(lambda: jax.grad(lambda x: jv.gradient(CURVED, x).sum())(OFF * 0))
+
+
+class OnAccelerator:
+    """What stands for an array on another device: to look at it would wait for it."""
+
+    ndim, is_fully_addressable = 2, True
+
+    def devices(self) -> list[Any]:
+        return [types.SimpleNamespace(platform="gpu")]
+
+    def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
+        raise AssertionError("looked at")
+
+
+def test_nothing_waits_for_an_accelerator(monkeypatch):
+    monkeypatch.setattr(caution, "_is_host_alone", lambda: False)
+    result = OnAccelerator()
+    assert cautious(lambda model, inputs: result)(MODEL, OFF) is result
 
 
 def test_an_error_leaves_the_next_call_as_it_is():

@@ -104,18 +104,14 @@ def twice(axes=2, width=3, groups=1, **settings):
 CONVOLUTIONS = {
     "same": (twice(), (13, 12), (3, 2)),
     "valid": (twice(padding="VALID"), (13, 12), (3, 2)),
-    "explicit padding": (twice(padding=[(3, 0), (0, 2)]), (13, 12), (2, 2)),
     "negative padding": (twice(padding=[(-1, 1), (2, -2)]), (15, 14), (2, 1)),
     "even width": (twice(width=4), (13, 12), (1, 2)),
-    "width 1": (twice(width=1), (9, 8), (2, 3)),
     "stride 2": (twice(strides=2), (21, 20), (3, 4)),
     "stride 3": (twice(strides=3), (31, 30), (5, 2)),
     "stride 3 of width 1, which leaves out": (twice(width=1, strides=3), (24, 23), (2, 4)),
     "stride 3 of width 2, padded": (twice(width=2, strides=3, padding=[(1, 2), (4, 0)]), (24, 23), (2, 3)),
-    "dilated": (twice(rhs_dilation=(2, 3)), (19, 20), (3, 2)),
     "dilated, stride 2": (twice(strides=2, rhs_dilation=(2, 1)), (25, 24), (2, 2)),
     "groups": (twice(groups=2), (13, 12), (3, 2)),
-    "depthwise": (twice(groups=4), (13, 12), (3, 2)),
     "depthwise, stride 2": (twice(groups=4, width=5, strides=2), (33, 32), (3, 2)),
     "one axis": (twice(axes=1), (19,), (3,)),
     "one axis, stride 2": (twice(axes=1, strides=2, width=5), (33,), (3,)),
@@ -156,7 +152,7 @@ def residual(params, x):
     """Unions of patches of several sizes; what is used twice."""
     hidden = convolution(x, params[0])
     hidden = hidden + convolution(jnp.tanh(hidden), params[1])
-    return jnp.concatenate([hidden, x, jnp.ones((1, *hidden.shape[1:3], 1)) * jnp.ones(x.shape)], axis=3).max(axis=-1)
+    return jnp.concatenate([hidden, x, jnp.ones(x.shape, x.dtype)], axis=3).max(axis=-1)
 
 
 def bounded(params, x):
@@ -164,7 +160,7 @@ def bounded(params, x):
     position = jnp.arange(x.shape[1], dtype=x.dtype)[None, :, None, None]
     hidden = jnp.where(x > 0.1, convolution(x, params), position * x)
     hidden = jnp.clip(hidden - position, -1.0, 2.0).astype(jnp.bfloat16).astype(x.dtype)
-    return jax.nn.relu6(hidden) * jnp.cos(jnp.ones(x.shape) * position) + jnp.square(jnp.flip(hidden, 3))
+    return jax.nn.relu6(hidden) * jnp.cos(jnp.ones(x.shape, x.dtype) * position) + jnp.square(jnp.flip(hidden, 3))
 
 
 def reshaped(params, x):
@@ -190,8 +186,16 @@ def excited(params, x):
     return x * jax.nn.sigmoid(x.mean((1, 2), keepdims=True)) + x
 
 
+@jax.custom_vjp
+def scaled(x):
+    return 2 * jnp.sin(x)
+
+
+scaled.defvjp(lambda x: (scaled(x), None), lambda _, cotangent: (cotangent,))
+
+
 def through_calls(params, x):
-    inner = jax.checkpoint(jax.jit(lambda x: jax.nn.silu(convolution(x, params))))
+    inner = jax.checkpoint(jax.jit(lambda x: jax.nn.silu(scaled(convolution(x, params)))))
     return lax.fori_loop(0, 2, lambda _, x: 2 * x, inner(inner(x)))
 
 

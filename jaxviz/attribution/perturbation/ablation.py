@@ -47,7 +47,8 @@ def feature_ablation(
 
     Returns:
         The attribution, of the structure and shapes of inputs and of their dtype (of the score's where inputs are integers); all
-        features of a group have the attribution of the group. It costs one evaluation per group, and one.
+        features of a group have the attribution of the group. It costs one evaluation per group, and one; for one input with
+        axes between the batch and the last, where it pays, only of what the box around a group can change, as in `occlusion`.
 
     Raises:
         TypeError: if model is not a `Model`, mask not integers, or target or baseline of another type.

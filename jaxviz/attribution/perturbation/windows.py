@@ -52,8 +52,9 @@ def occlusion(
         progress: draw a progress bar.
 
     Returns:
-        The attribution, as for `feature_ablation`. It costs one evaluation per window, and one per input. Windows of one input
-        are covered while the other inputs stand as they are.
+        The attribution, as for `feature_ablation`. It costs one evaluation per window, and one per input; where it pays, as in
+        most convolutional networks, only of what the window can change, which takes the memory of the activations at the inputs.
+        Windows of one input are covered while the other inputs stand as they are.
 
     Raises:
         TypeError, ValueError: as for `feature_ablation`, and if a side of the window or a stride is less than 1, is larger than

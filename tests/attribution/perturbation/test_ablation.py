@@ -1,6 +1,7 @@
 """Ablation and permutation of features: naive formulas, masks of every kind, several inputs, integers, wrong arguments."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution.perturbation import ablation
 
 KEY = jax.random.key(3)
 
@@ -149,3 +151,52 @@ def test_other_values_of_the_same_shapes_trace_nothing(small, method, settings):
     other = {name: jax.random.key(9) if name == "key" else 0.5 for name in settings}
     method(model, small.inputs + 1, target=np.array([0, 2, 1]), mask=[4, 4, 8, 8, 8, 3], **other)
     assert len(traces) == before
+
+
+TRACES = 0
+
+
+def convolutional(params: Any, maps: jax.Array) -> jax.Array:
+    global TRACES
+    TRACES += 1
+    layout = ("NHWC", "HWIO", "NHWC")
+    for kernel in params:
+        maps = jax.nn.relu(jax.lax.conv_general_dilated(maps, kernel, (1, 1), "SAME", dimension_numbers=layout))
+    return jnp.tanh(maps.mean((1, 2, 3)) / 8)
+
+
+RANDOM = np.random.default_rng(0)
+KERNELS = tuple(RANDOM.normal(size=shape).astype(np.float32) for shape in ((3, 3, 2, 4), (3, 3, 4, 4)))
+MAPS, FILL = RANDOM.normal(size=(2, 2, 14, 13, 2)).astype(np.float32)
+ROWS, COLUMNS = np.mgrid[:14, :13]
+TILES = (ROWS // 3 * 5 + COLUMNS // 3)[..., None]  # cut off at the end
+CELLS = ((ROWS + COLUMNS // 2) // 3 * 5 + COLUMNS // 3)[..., None]  # leaning, of several widths
+MASKS = {
+    "features": None,
+    "tiles": TILES,
+    "tiles of one channel": 2 * TILES + np.arange(2),
+    "cells": CELLS,
+    "cells of each example": np.stack([CELLS, np.concatenate([CELLS[:1], CELLS[:-1]])]),
+}
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_near_the_groups(case, monkeypatch):
+    """Only where a group changes something is computed, and the result is the same."""
+    near = Mock(side_effect=ablation._scores_without_nearby)
+    monkeypatch.setattr(ablation, "_scores_without_nearby", near)
+    model, settings = jv.Model.from_function(convolutional, KERNELS), {"mask": MASKS[case], "baseline": FILL}
+    found = jv.feature_ablation(model, MAPS, chunk_size=200, **settings)
+    assert near.called
+    monkeypatch.setattr(ablation, "_base", lambda *args: None)
+    expected = jv.feature_ablation(model, MAPS, chunk_size=200, **settings)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7)  # the scores are of the order of 1
+
+
+def test_another_mask_of_its_kind_is_the_same_program():
+    model = jv.Model.from_function(convolutional, KERNELS)
+    jv.feature_ablation(model, MAPS, mask=CELLS)
+    before = TRACES
+    jv.feature_ablation(model, MAPS, mask=CELLS[:, ::-1])
+    assert before == TRACES

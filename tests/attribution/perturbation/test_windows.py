@@ -2,6 +2,7 @@
 
 import itertools
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution.perturbation import windows
 
 
 def curved(params: Any, inputs: jax.Array) -> jax.Array:
@@ -85,3 +87,38 @@ def test_wrong_windows_of_several_inputs():
         jv.occlusion(model, inputs, window=(1, 1, 1))
     with pytest.raises(ValueError, match="has no axis after the batch"):
         jv.occlusion(model, inputs, window=1)
+
+
+def convolutional(params: Any, inputs: Any) -> jax.Array:
+    """Convolutions and a mean over the map; of a second input, its mean counts."""
+    maps, other = inputs if isinstance(inputs, tuple) else (inputs, jnp.ones((inputs.shape[0], 2), inputs.dtype))
+    for kernel in params:
+        maps = jax.nn.relu(jax.lax.conv_general_dilated(maps, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT))
+    return jnp.tanh(maps.mean((1, 2, 3)) / 8 * other.mean(axis=1))
+
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@pytest.mark.parametrize(("window", "stride", "chunk_size"), [(3, 2, None), ((2, 3, 1), (1, 3, 1), 40)])
+def test_near_the_window(monkeypatch, window, stride, chunk_size):
+    """Only where the windows change something is computed, and the result is the same; also of windows over the end."""
+    near = Mock(side_effect=windows._scores_nearby)
+    monkeypatch.setattr(windows, "_scores_nearby", near)
+    random = np.random.default_rng(0)
+    params = tuple(random.normal(size=shape).astype(np.float32) for shape in ((3, 3, 2, 4), (3, 3, 4, 4)))
+    maps, rest = random.normal(size=(2, 14, 15, 2)).astype(np.float32), np.ones((2, 3), np.float32)
+    baseline = random.normal(size=maps.shape).astype(np.float32)
+    model, settings = jv.Model.from_function(convolutional, params), {"window": window, "stride": stride}
+    found = jv.occlusion(model, maps, baseline=baseline, chunk_size=chunk_size, **settings)
+    count = near.call_count
+    assert count
+    pair = {"window": (window, 1), "stride": (stride, 1), "baseline": (baseline, np.zeros(1, np.float32))}
+    of_two, other = jv.occlusion(model, (maps, rest), **pair)
+    assert near.call_count > count
+    assert np.abs(other).max() > 0
+    monkeypatch.setattr(windows, "_base", lambda *args, **kwargs: None)
+    expected = jv.occlusion(model, maps, baseline=baseline, **settings)
+    assert np.abs(expected).max() > 1e-3
+    for each in (found, of_two):
+        np.testing.assert_allclose(each, expected, rtol=0, atol=5e-7)  # the scores are of the order of 1

@@ -49,8 +49,7 @@ def test_rollout(case):
     close(jv.attention_rollout(case.model, case.inputs, residual=0.2), rollout(weights, residual=0.2))
 
 
-@pytest.mark.parametrize("heads", ["mean", "min", "max"])
-@pytest.mark.parametrize("discard", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize(("heads", "discard"), [("mean", 0.3), ("mean", 0.9), ("min", 0.0), ("max", 0.5)])
 def test_rollout_settings(cases, heads, discard):
     case = cases("vit")
     settings = {"heads": getattr(np, heads), "discard": discard}

@@ -13,6 +13,7 @@ from jaxviz.checks import check_strings
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import evaluate
+from jaxviz.targets import Target
 
 
 def attention_maps(model: Model, inputs: Any, *, layers: str | Iterable[str] | None = None) -> dict[str, jax.Array]:
@@ -63,7 +64,7 @@ def attention_maps(model: Model, inputs: Any, *, layers: str | Iterable[str] | N
     """
     name = "attention_maps"
     wanted = check_layers(name, layers)
-    inputs, _ = prepare(name, model, inputs, anything, differentiable=False)
+    inputs, _ = prepare(name, model, inputs, Target(), differentiable=False)
     return dict(_attention_maps(model, inputs, wanted))
 
 
@@ -75,11 +76,6 @@ def check_layers(function: str, layers: Any) -> tuple[str, ...] | None:
     if not wanted:
         raise ValueError(f"{function}: layers must name at least one layer, or be None for all; got {layers!r}")
     return wanted
-
-
-def anything(outputs: Any) -> Any:
-    """A target where none is needed; it is never called."""
-    raise NotImplementedError
 
 
 @functools.partial(jit, static_argnames="layers")

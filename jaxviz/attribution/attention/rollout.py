@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import check_choice, prepare
 from jaxviz.attribution.attention.layered import check_chain, identity, precise, product
-from jaxviz.attribution.attention.maps import anything, check_layers
+from jaxviz.attribution.attention.maps import check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
 from jaxviz.attribution.attention.weights import captured, traced, weights
 from jaxviz.attribution.caution import cautious
@@ -17,7 +17,7 @@ from jaxviz.checks import check_number, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import evaluate
-from jaxviz.targets import TargetLike
+from jaxviz.targets import Target, TargetLike
 
 _FUSED: dict[str, Callable[..., jax.Array]] = {"mean": jnp.mean, "min": jnp.min, "max": jnp.max}
 
@@ -90,7 +90,7 @@ def attention_rollout(
     residual = _share(name, "residual", residual)
     discard = _share(name, "discard", discard)
     check_reading(name, token, upsample)
-    inputs, _ = prepare(name, model, inputs, anything if target is None else target, differentiable=False)
+    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
     none = not is_traced(discard) and discard == 0  # nothing is sorted then
     matrix = _attention_rollout(model, inputs, residual, None if none else discard, layers=wanted, heads=heads)
     return read(name, matrix, inputs, token, upsample)

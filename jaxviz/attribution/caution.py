@@ -93,12 +93,14 @@ _here = _Here()
 
 def _suspicious(attribution: Any) -> np.ndarray | None:
     """The largest values of the examples, if one of them is 0 or not finite; else None."""
-    leaves = jax.tree.leaves(attribution)
-    for leaf in leaves:
+    arrays, is_well = [], True
+    for leaf in jax.tree.leaves(attribution):
         if isinstance(leaf, jax.core.Tracer) or not leaf.ndim or not (_is_host_alone() or _on_host(leaf)):
             return None
-    arrays = list(map(np.asarray, leaves))
-    if not arrays or all(map(_is_well, arrays)):
+        array = np.asarray(leaf)
+        arrays.append(array)
+        is_well = is_well and _is_well(array)
+    if is_well:
         return None
     largest = largest_values(arrays)
     return None if np.minimum.reduce(largest) > 0 and np.maximum.reduce(largest) < np.inf else largest

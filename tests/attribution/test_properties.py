@@ -265,6 +265,9 @@ def test_callable_target(row, model):
         assert close(explain(row, model, target=0) - explain(row, model, target=1), attribution, 1e-4)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*all zero:jaxviz.AttributionWarning"
+)  # equal values have no range, and get no noise
 def test_tuple_of_inputs():
     weights = jnp.array([1.0, -2.0, 3.0])
 

@@ -381,6 +381,7 @@ def alike(layer: Any, x: Any, relevance: Any) -> Any:
     return jnp.broadcast_to(relevance.sum(axis=1, keepdims=True) / x.shape[1], x.shape)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # relevance of negative weights is cut off
 def test_rules_by_kind_by_path_and_for_the_first_layer(net):
     model, x = net
     lrp = lambda composite: jv.lrp(model, x, target=1, composite=composite)
@@ -396,6 +397,7 @@ def test_rules_by_kind_by_path_and_for_the_first_layer(net):
         lrp(Composite(layers={"tow": alike}))
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # the rule passes nothing on
 def test_own_rules_for_primitives():
     def apply(params: Any, x: jax.Array) -> jax.Array:
         return jnp.prod(x, axis=1)

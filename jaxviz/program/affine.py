@@ -128,6 +128,8 @@ def _evaluate(jaxpr: ClosedJaxpr | Jaxpr, args: list[Any], cut: Cut) -> list[Any
 
 def _is_affine(equation: JaxprEqn, varying: list[bool]) -> bool:
     """Whether an equation is affine in its varying operands."""
+    if not equation.outvars:  # an effect, such as that of `jax.debug.print`
+        return False
     name = equation.primitive.name
     operand: Any = equation.invars[0].aval
     result: Any = equation.outvars[0].aval

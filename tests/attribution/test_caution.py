@@ -184,7 +184,7 @@ def test_it_costs_no_trace_and_no_evaluation():
 
 
 def test_every_method_is_cautious():
-    others = {"completeness_gap", "diagnose", "explain_dataset", "relevance_report"}
+    others = {"attention_maps", "completeness_gap", "diagnose", "explain_dataset", "relevance_report"}
     code = cautious(lambda model, inputs: None).__code__
     methods = 0
     for name in dir(jv.attribution):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxviz as jv
 from jaxviz.program import affine
 
 
@@ -74,3 +75,13 @@ def test_rounding_to_a_narrow_dtype_ends_the_stretch():
     narrow = lambda params, x: (x.astype(jnp.bfloat16) * params).astype(jnp.float32)
     (value,) = affine.frontier(narrow, (jnp.bfloat16(3),), ROWS)
     np.testing.assert_array_equal(value, ROWS)
+
+
+def test_effects_are_no_values():
+    def printed(params, x):
+        jax.debug.callback(lambda x: None, x)
+        return jnp.tanh(x @ params)
+
+    model = jv.Model.from_function(printed, jnp.array([1.0, 2.0]))
+    found = jv.integrated_gradients(model, jnp.ones((1, 2)), steps=100)
+    assert jnp.abs(found.sum() - jnp.tanh(3.0)) < 1e-5

@@ -67,6 +67,7 @@ def test_rollout_of_one_layer_and_its_ends(cases):
     close(jv.attention_rollout(case.model, case.inputs, residual=0), product)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # which is what it says
 def test_a_row_of_which_nothing_is_left_is_zero(cases):
     case = cases("vit")
     assert not np.asarray(jv.attention_rollout(case.model, case.inputs, residual=0, discard=1)).any()

@@ -113,6 +113,7 @@ def test_features_of_several_inputs_are_ranked_together():
     close(found[0], whole[:, :2], 0.1)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # which is what it says
 def test_what_is_at_the_baseline_gets_nothing():
     model = jv.Model.from_function(lambda params, x: (x**2).sum(axis=1), ())
     inputs = jnp.array([[1.0, 1.0, 1.0], [1.0, 2.0, 1.0]])

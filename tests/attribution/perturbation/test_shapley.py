@@ -136,5 +136,6 @@ def test_keys_can_be_mapped_and_traced(small, method):
     explain = lambda key: method(small.model, small.inputs, target=1, samples=3, key=key)
     keys = jax.random.split(KEY, 2)
     alone = np.stack([explain(key) for key in keys])
-    np.testing.assert_allclose(jax.vmap(explain)(keys), alone, rtol=1e-5, atol=1e-6)
+    # Of the largest value: the least squares of KernelSHAP subtract what is much larger than some results.
+    np.testing.assert_allclose(jax.vmap(explain)(keys), alone, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(jax.jit(explain)(keys[0]), alone[0], rtol=1e-5, atol=1e-6)

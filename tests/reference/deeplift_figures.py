@@ -47,6 +47,27 @@ class Cnn(nn.Module):
         return self.head(self.relus[1](self.norms[2](self.convs[2](y)) + x).mean((2, 3)))
 
 
+class Wired(nn.Module):
+    """What Captum's hooks are wrong on, unless a copy is made: they are on arrays, not on modules.
+
+    `skip`: what enters an activation is used elsewhere, too; what comes back from there is multiplied likewise. `chain` and
+    `pooled`: one module with a rule after another; the first sees what came back before the second's rule was applied.
+    """
+
+    def __init__(self, kind, copies):
+        super().__init__()
+        self.kind, self.copy = kind, torch.clone if copies else nn.Identity()
+        self.enter, self.head = nn.Linear(6, 8), nn.Linear(4 if kind == "pooled" else 8, 3)
+        self.tanh, self.sigmoid, self.pool = nn.Tanh(), nn.Sigmoid(), nn.MaxPool1d(2)
+
+    def forward(self, x):
+        x = self.enter(x)
+        if self.kind == "skip":
+            return self.head(self.tanh(self.copy(x)) + x)
+        x = self.copy(self.tanh(x[:, None]))
+        return self.head((self.pool if self.kind == "pooled" else self.sigmoid)(x)[:, 0])
+
+
 def weights(model):
     """Arrays by name, kernels as Flax has them: dense (in, out), convolutions (height, width, in, out)."""
     arrays = {}
@@ -114,6 +135,21 @@ def main():
         arrays |= {f"{name}/{key}": last(value) for key, value in given.items()}
         found = figures(model.double(), **{key: value.double() for key, value in given.items()})
         arrays |= {f"{name}/{key}": last(value) for key, value in found.items()}
+    for kind in ("skip", "chain", "pooled"):
+        model = Wired(kind, True).double()
+        inputs, baseline, target = torch.randn(4, 6).double(), torch.randn(4, 6).double(), torch.arange(4) % 3
+        hooked = Wired(kind, False).double()
+        hooked.load_state_dict(model.state_dict())
+        found = {
+            "inputs": inputs,
+            "baseline": baseline,
+            "target": target,
+            "outputs": model(inputs),
+            "with copies": DeepLift(model).attribute(inputs, baseline, target=target),
+            "without": DeepLift(hooked).attribute(inputs, baseline, target=target),
+        }
+        arrays |= {f"{kind}/{key}": last(value) for key, value in found.items()}
+        arrays |= {f"{kind}/weights/{key}": value for key, value in weights(model).items()}
     path = Path(__file__).with_name("deeplift_figures.npz")
     np.savez_compressed(path, **arrays)
     print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")

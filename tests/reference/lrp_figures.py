@@ -79,6 +79,16 @@ class Mlp(nn.Module):
         return self.layers[-1](x)
 
 
+class Activations(nn.Sequential):
+    """Every other activation function that Zennit passes relevance through."""
+
+    def __init__(self):
+        kinds = (nn.ELU, nn.CELU, nn.SELU, nn.LeakyReLU, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.ReLU6)
+        kinds += (nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish)
+        layers = [part for kind in kinds for part in (nn.Linear(10, 10), kind())]
+        super().__init__(*layers, nn.Linear(10, 3))
+
+
 class Cnn(nn.Sequential):
     """Convolutions with and without bias, batch norms, max- and average-pooling, strides and groups."""
 
@@ -175,10 +185,13 @@ def main():
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     arrays = {"versions": np.array(f"torch {torch.__version__}, zennit {version('zennit')}")}
+    with torch.random.fork_rng():  # added later: the others stay as they were
+        activations = Activations()
     for name, model, shape in [
         ("mlp", Mlp(), (5, 6)),
         ("cnn", Cnn(), (3, 2, 12, 12)),
         ("residual", Residual(), (3, 2, 8, 8)),
+        ("activations", activations, (5, 10)),
     ]:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -199,6 +212,8 @@ def main():
         target = outputs.argmax(1)
         arrays |= {f"{name}/inputs": last(inputs), f"{name}/target": target.numpy(), f"{name}/outputs": last(outputs)}
         for rule, composite in composites():
+            if name == "activations" and rule not in ("epsilon", "gamma", "alpha2 beta1"):
+                continue
             arrays[f"{name}/{rule}"] = last(relevance(model, composite, inputs, target))
         arrays |= {f"{name}/weights/{key}": value for key, value in weights(model).items()}
         if name == "residual":

@@ -67,8 +67,10 @@ def deeplift(
     Note:
         As Captum's `DeepLift` for networks of ReLU, tanh, sigmoid, softplus, max-pooling and linear layers. Captum refuses a
         module that is used twice, takes the derivative at every function without a module (`torch.relu`, a product, a
-        quotient: the sum is wrong then), and leaves out the mean of what reaches a softmax from above. What an index that
-        depends on the inputs (`argmax`, `searchsorted`) brings in has no shares here; `completeness_gap` tells how much.
+        quotient: the sum is wrong then), and leaves out the mean of what reaches a softmax from above. Its hooks are on
+        arrays: the sum is wrong where what enters an activation is used elsewhere, too, or comes from another activation
+        directly. What an index that depends on the inputs (`argmax`, `searchsorted`) brings in has no shares here;
+        `completeness_gap` tells how much.
 
     References:
         A. Shrikumar, P. Greenside, A. Kundaje. Learning Important Features Through Propagating Activation Differences. ICML 2017.

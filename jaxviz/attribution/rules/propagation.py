@@ -62,6 +62,7 @@ class Propagation:
 
     def _table(self) -> Any:
         yield _ELEMENTWISE, self._elementwise
+        yield _FUNCTIONS, self._function
         yield _MOVES, self._move
         yield _SELECTIONS, self._select
         yield "add sub add_any", self._sum
@@ -109,6 +110,13 @@ class Propagation:
         if name == "rsqrt" or (name == "integer_pow" and equation.params["y"] < 0):
             return [Statistic(passing(value, with_rule(source).value))]
         return [Pointwise(value, source)]
+
+    def _function(self, equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
+        """An activation function as a whole."""
+        shape = equation.outvars[0].aval.shape  # type: ignore[attr-defined]
+        if len(operands) > 1 or operands[0].value.shape != shape:
+            return NotImplemented  # another function of that name
+        return self._elementwise(equation, operands, where)
 
     def _missing(self, equation: JaxprEqn, where: Where, what: str) -> ValueError:
         name = equation.primitive.name
@@ -390,6 +398,9 @@ _ELEMENTWISE = (
     "exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt ne nextafter pow reduce_precision rem round "
     "rsqrt sign sin sinh sqrt square tan tanh"
 )
+# Activation functions of `jax.nn` that are taken as a whole: one by one, their operations would not pass all relevance. What they
+# add to their operand, or its sign, would belong to the linear layer before them, or they choose a constant.
+_FUNCTIONS = "hard_sigmoid() hard_tanh() log_sigmoid() sparse_sigmoid()"
 _LIGHT = frozenset(
     {"broadcast_in_dim", "convert_element_type", "copy", "expand_dims", "reshape", "squeeze", "transpose"}
 )

@@ -1,6 +1,7 @@
 """DeepLIFT and DeepSHAP: against Captum, a naive float64 formula, numbers by hand; complete whatever the program does."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ from jaxviz.attribution.rules import rescale
 from jaxviz.attribution.rules.pairs import pair
 from jaxviz.program._compat import bind
 
+FILE = Path(__file__).parents[2] / "reference" / "deeplift_figures.npz"
 RANDOM = np.random.default_rng(0)
 
 
@@ -27,6 +29,44 @@ def test_against_captum(modules, method):
         bare = method == "multipliers"
         ours = jv.deeplift(model, inputs, target=target, baseline=figures["baseline"], multiply_by_inputs=not bare)
     assert np.abs(ours - theirs).max() <= 2e-6 * np.abs(theirs).max()
+
+
+def _wired(kind: str) -> Any:
+    """The networks `Wired` of `tests/reference/deeplift_figures.py`."""
+
+    def apply(weights: Any, x: jax.Array) -> jax.Array:
+        x = x @ weights["enter.weight"] + weights["enter.bias"][None]
+        if kind == "skip":
+            x = jnp.tanh(x) + x
+        elif kind == "chain":
+            x = jax.nn.sigmoid(jnp.tanh(x))
+        else:
+            x = jnp.tanh(x).reshape(-1, 4, 2).max(axis=2)
+        return x @ weights["head.weight"] + weights["head.bias"][None]
+
+    return apply
+
+
+@pytest.mark.parametrize("kind", ["skip", "chain", "pooled"])
+def test_captum_is_right_where_arrays_are_copied(kind):
+    """Its hooks are on arrays: it is wrong where an activation's operand is used elsewhere, or is the result of another one."""
+    with np.load(FILE) as stored:
+        theirs = {key.removeprefix(f"{kind}/"): stored[key] for key in stored.files if key.startswith(f"{kind}/")}
+    with jax.enable_x64(True):
+        weights = {
+            key.removeprefix("weights/"): jnp.asarray(theirs[key]) for key in theirs if key.startswith("weights/")
+        }
+        model = jv.Model.from_function(_wired(kind), weights)
+        settings = {"target": theirs["target"], "baseline": theirs["baseline"]}
+        ours = jv.deeplift(model, theirs["inputs"], **settings)
+        gap, gap_of_hooks = (
+            np.abs(jv.completeness_gap(model, theirs["inputs"], found, **settings)).max()
+            for found in (ours, theirs["without"])
+        )
+    ours = np.asarray(ours)
+    assert np.abs(ours - theirs["with copies"]).max() < 1e-12 * np.abs(ours).max()
+    assert gap < 1e-12
+    assert gap_of_hooks > 0.05 * np.abs(ours.sum(axis=1)).max()
 
 
 def test_against_the_formula():

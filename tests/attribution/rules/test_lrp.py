@@ -163,6 +163,11 @@ ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "mish": lambda x: x * jnp.tanh(jax.nn.softplus(x)),
     "scaled and shifted": lambda x: (3.0 - 2.0 * x) / 7.0,
     "elu": jax.nn.elu,
+    "hard sigmoid": jax.nn.hard_sigmoid,
+    "hard tanh": jax.nn.hard_tanh,
+    "hard swish": jax.nn.hard_swish,
+    "sparse sigmoid": jax.nn.sparse_sigmoid,
+    "squareplus": jax.nn.squareplus,
 }
 
 
@@ -172,7 +177,15 @@ def test_elementwise_functions_pass_relevance(name):
     x = normal(3, 2, 4)
     passed = relevance(lambda params, x: function(x)[:, 2], x)
     assert np.allclose(passed[:, 2], function(jnp.asarray(x))[:, 2], rtol=1e-12)
-    assert np.count_nonzero(passed) == 2
+    assert np.count_nonzero(np.delete(passed, 2, axis=1)) == 0
+    if name == "scaled and shifted":
+        return
+    # After a layer, too, it is the function's: what it adds is no bias of the layer.
+    matrix, bias = normal(4, 4, 3), normal(5, 3)
+    z = x @ matrix + bias
+    after = relevance(lambda params, x: function(x @ params + bias[None])[:, 1], x, matrix)
+    share = x * matrix[:, 1] / stable(z)[:, 1:2]
+    assert np.allclose(after, share * np.asarray(function(jnp.asarray(z)))[:, 1:2], rtol=1e-12)
 
 
 def test_a_layer_called_twice_and_a_residual_sum():

@@ -43,6 +43,15 @@ class Mlp(nn.Module):
         return nn.Dense(3)(x)
 
 
+class Activations(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        kinds = (nn.elu, nn.celu, nn.selu, nn.leaky_relu, nn.softplus, nn.soft_sign, nn.log_sigmoid, nn.relu6)
+        for activation in (*kinds, nn.hard_tanh, nn.hard_sigmoid, nn.hard_swish):
+            x = activation(nn.Dense(10)(x))
+        return nn.Dense(3)(x)
+
+
 class Cnn(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -65,6 +74,7 @@ class Residual(nn.Module):
 # The names that torch gives to the layers, in the order in which Flax makes them.
 NAMES: dict[str, Any] = {
     "mlp": (Mlp, {"Dense": [f"layers.{i}" for i in range(6)]}),
+    "activations": (Activations, {"Dense": [str(2 * i) for i in range(12)]}),
     "cnn": (Cnn, {"Conv": ["0", "4"], "BatchNorm": ["1", "5"], "Dense": ["11", "9"]}),
     "residual": (
         Residual,
@@ -141,6 +151,7 @@ CHOSEN = [
         ("epsilon", "epsilon 0.1", "gamma", "gamma 1", "alpha2 beta1", "alpha3 beta2", "flat", "w-square"),
     ),
     ("mlp", "float32", ("epsilon", "gamma")),
+    ("activations", "float64", ("epsilon", "gamma", "alpha2 beta1")),
     ("cnn", "float64", ("epsilon", "z-plus", "ExcitationBackprop", "EpsilonGammaBox", "EpsilonAlpha2Beta1Flat")),
     ("cnn", "float32", ("epsilon", "epsilon 0.1", "EpsilonPlusFlat")),
     ("residual", "float64", ("epsilon", "epsilon 0.1")),

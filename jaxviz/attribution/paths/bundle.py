@@ -38,6 +38,8 @@ def batch_axes(model: Model, inputs: Any) -> Axes | None:
         return None
     found = []
     for small, large in pairs:
+        if small.ndim != large.ndim:  # one example alone goes another way: its axis is squeezed out
+            return None
         axes = [axis for axis, sides in enumerate(zip(small.shape, large.shape, strict=True)) if sides[0] != sides[1]]
         if len(axes) != 1 or (small.shape[axes[0]], large.shape[axes[0]]) != (batch, batch + 1):
             return None

@@ -119,6 +119,17 @@ def test_paths_followed_behind_the_first_affine_stretch(apply, axes, multiply, m
     assert len(taken) == (axes is not None)
 
 
+def squeezed(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x.squeeze() @ params[0] + 1).reshape(x.shape[0], -1).sum(axis=1)
+
+
+def test_a_single_example_whose_axis_the_model_squeezes_out():
+    explain = lambda apply: jv.expected_gradients(
+        jv.Model.from_function(apply, (FIRST,)), INPUTS[:1], baselines=BASELINES, samples=9, key=KEY
+    )
+    assert close(explain(squeezed), explain(front), 1e-5)
+
+
 def test_the_stretch_is_computed_for_the_ends_alone():
     """By XLA's count of the operations at each sample."""
     weights = jnp.ones((400, 8))

@@ -97,10 +97,22 @@ def fixed(params: Any, x: jax.Array) -> jax.Array:
     return jnp.tanh(x @ params[0] + jnp.arange(4.0)[:, None]).sum(axis=1)
 
 
+def centered(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh((x - x.mean(axis=0, keepdims=True)) @ params[0]).sum(axis=1)
+
+
+def flipped(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh((x + x[::-1]) @ params[0]).sum(axis=1)
+
+
+def numbered(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x @ params[0] + jnp.arange(x.shape[0], dtype=x.dtype)[:, None]).sum(axis=1)
+
+
 @pytest.mark.parametrize(
     ("apply", "axes"),
-    [(front, (0,)), (behind, (1,)), (joined, None), (fixed, None)],
-    ids=["front", "behind", "joined", "fixed"],
+    [(front, (0,)), (behind, (1,)), *((each, None) for each in (joined, fixed, centered, flipped, numbered))],
+    ids=["front", "behind", "joined", "fixed", "centered", "flipped", "numbered"],
 )
 @pytest.mark.parametrize("multiply", [True, False])
 def test_paths_followed_behind_the_first_affine_stretch(apply, axes, multiply, monkeypatch):

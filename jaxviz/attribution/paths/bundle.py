@@ -44,8 +44,8 @@ def batch_axes(model: Model, inputs: Any) -> Axes | None:
         if len(axes) != 1 or (small.shape[axes[0]], large.shape[axes[0]]) != (batch, batch + 1):
             return None
         found.append(axes[0])
-    programs = [_traceable.trace(model, points).jaxpr.jaxpr for points in (inputs, larger)]
-    return tuple(found) if _keeps_apart(*programs, batch, len(jax.tree.leaves(inputs))) else None
+    one, more = (_traceable.trace(model, points).jaxpr.jaxpr for points in (inputs, larger))
+    return tuple(found) if _keeps_apart(one, more, batch, len(jax.tree.leaves(inputs))) else None
 
 
 # What is the same for all examples where its operands are.

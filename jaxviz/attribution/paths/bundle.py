@@ -38,11 +38,53 @@ def batch_axes(model: Model, inputs: Any) -> Axes | None:
         return None
     found = []
     for small, large in pairs:
+        if small.ndim != large.ndim:  # one example alone goes another way: its axis is squeezed out
+            return None
         axes = [axis for axis, sides in enumerate(zip(small.shape, large.shape, strict=True)) if sides[0] != sides[1]]
         if len(axes) != 1 or (small.shape[axes[0]], large.shape[axes[0]]) != (batch, batch + 1):
             return None
         found.append(axes[0])
-    return tuple(found)
+    one, more = (_traceable.trace(model, points).jaxpr.jaxpr for points in (inputs, larger))
+    return tuple(found) if _keeps_apart(one, more, batch, len(jax.tree.leaves(inputs))) else None
+
+
+# What is the same for all examples where its operands are.
+_ALIKE = frozenset({"add", "broadcast_in_dim", "convert_element_type", "copy", "div", "mul", "neg", "reshape", "sub"})
+# What moves or sums values along an axis that stays as long: the parameter that has the axes.
+_ALONG = {"rev": "dimensions", "cumsum": "axis"}
+
+
+def _keeps_apart(small: Any, large: Any, batch: int, count: int) -> bool:
+    """Whether a stretch does the same to each example, by itself: a baseline is then not in need of the others of a batch.
+
+    Args:
+        small: the stretch.
+        large: the stretch for one example more: where sides differ there is the batch.
+        batch: how many examples `small` has.
+        count: how many of its last arguments are the inputs.
+    """
+    varying = set(small.invars[len(small.invars) - count :])
+    if len(small.eqns) != len(large.eqns):
+        return False
+    for one, other in zip(small.eqns, large.eqns, strict=True):
+        name = one.primitive.name
+        depends = any(not hasattr(atom, "val") and atom in varying for atom in one.invars)
+        for result, longer in zip(one.outvars, other.outvars, strict=True):
+            pairs = list(zip(result.aval.shape, longer.aval.shape, strict=True))
+            axes = [axis for axis, sides in enumerate(pairs) if sides[0] != sides[1]]
+            if not depends:
+                if axes and name not in _ALIKE:
+                    return False
+                continue
+            varying.add(result)
+            if len(axes) != 1 or pairs[axes[0]][0] * (batch + 1) != pairs[axes[0]][1] * batch:
+                return False
+            along = one.params[_ALONG[name]] if name in _ALONG else ()
+            if axes[0] in (along if isinstance(along, tuple) else (along,)):
+                return False
+            if name == "reduce_window_sum" and one.params["window_dimensions"][axes[0]] != 1:
+                return False
+    return True
 
 
 @functools.partial(jit, static_argnames="axes")
@@ -123,3 +165,7 @@ def _in_front(values: list[jax.Array], axes: Axes) -> list[jax.Array]:
 @jit
 def _frontier(model: Model, inputs: Any) -> list[jax.Array]:
     return affine.frontier(Model.__call__, (model,), inputs)
+
+
+# JAX's own, which keeps what it has traced.
+_traceable = jax.jit(lambda model, inputs: affine.frontier(Model.__call__, (model,), inputs))

@@ -97,10 +97,22 @@ def fixed(params: Any, x: jax.Array) -> jax.Array:
     return jnp.tanh(x @ params[0] + jnp.arange(4.0)[:, None]).sum(axis=1)
 
 
+def centered(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh((x - x.mean(axis=0, keepdims=True)) @ params[0]).sum(axis=1)
+
+
+def flipped(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh((x + x[::-1]) @ params[0]).sum(axis=1)
+
+
+def numbered(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x @ params[0] + jnp.arange(x.shape[0], dtype=x.dtype)[:, None]).sum(axis=1)
+
+
 @pytest.mark.parametrize(
     ("apply", "axes"),
-    [(front, (0,)), (behind, (1,)), (joined, None), (fixed, None)],
-    ids=["front", "behind", "joined", "fixed"],
+    [(front, (0,)), (behind, (1,)), *((each, None) for each in (joined, fixed, centered, flipped, numbered))],
+    ids=["front", "behind", "joined", "fixed", "centered", "flipped", "numbered"],
 )
 @pytest.mark.parametrize("multiply", [True, False])
 def test_paths_followed_behind_the_first_affine_stretch(apply, axes, multiply, monkeypatch):
@@ -117,6 +129,17 @@ def test_paths_followed_behind_the_first_affine_stretch(apply, axes, multiply, m
     monkeypatch.setattr(expected, "_axes", lambda *args: None)
     assert close(found, explain(), 1e-5)
     assert len(taken) == (axes is not None)
+
+
+def squeezed(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(x.squeeze() @ params[0] + 1).reshape(x.shape[0], -1).sum(axis=1)
+
+
+def test_a_single_example_whose_axis_the_model_squeezes_out():
+    explain = lambda apply: jv.expected_gradients(
+        jv.Model.from_function(apply, (FIRST,)), INPUTS[:1], baselines=BASELINES, samples=9, key=KEY
+    )
+    assert close(explain(squeezed), explain(front), 1e-5)
 
 
 def test_the_stretch_is_computed_for_the_ends_alone():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution import influence
+from jaxviz.attribution.heads import Head
+from jaxviz.attribution.paths import line
 
 STEPS = 12
 FILE = Path(__file__).parents[1] / "reference" / "layer_figures.npz"
@@ -112,8 +113,8 @@ def test_the_path_is_followed_behind_a_convolution_that_is_computed_in_another_w
 
     inputs = jax.random.normal(jax.random.key(0), (2, 6, 6, 1))
     model = jv.Model.from_linen(Net(), Net().init(jax.random.key(1), inputs))
-    how = influence._How("conductance", "second", "output", "none")
-    start, way = influence._ends(model, jnp.asarray(inputs), jnp.zeros_like(inputs), how)
+    head = Head("conductance", "second", "output")
+    start, way = line.ends(head, (model,), jnp.asarray(inputs), jnp.zeros_like(inputs))
     assert {leaf.shape for leaf in (*start, *way)} == {(2, 6, 6, 3)}
     close(way[0] + start[0], model.until("first")(inputs))
     through = jv.neuron_conductance(model, inputs, layer="second", unit=(slice(None),) * 3, target=1)

@@ -28,8 +28,8 @@ from jaxviz.attribution.gradients import input_x_gradient as input_x_gradient
 from jaxviz.attribution.gradients import saliency as saliency
 from jaxviz.attribution.influence import conductance as conductance
 from jaxviz.attribution.influence import internal_influence as internal_influence
-from jaxviz.attribution.influence import neuron_conductance as neuron_conductance
 from jaxviz.attribution.layers import at_layer as at_layer
+from jaxviz.attribution.neurons import neuron_conductance as neuron_conductance
 from jaxviz.attribution.paths import blur_integrated_gradients as blur_integrated_gradients
 from jaxviz.attribution.paths import completeness_gap as completeness_gap
 from jaxviz.attribution.paths import expected_gradients as expected_gradients

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution import influence
+from jaxviz.attribution.heads import Head
+from jaxviz.attribution.paths import line
 
 STEPS = 12
 FILE = Path(__file__).parents[1] / "reference" / "layer_figures.npz"
@@ -67,8 +68,9 @@ def tanh_network(params: Any, x: jax.Array) -> jax.Array:
 
 @pytest.fixture(scope="module")
 def smooth_network() -> Any:
-    params = (jax.random.normal(jax.random.key(0), (3, 5)), jax.random.normal(jax.random.key(1), (5, 2)))
-    return jv.Model.from_function(tanh_network, params), jax.random.normal(jax.random.key(2), (4, 3)), params
+    random = np.random.default_rng(0)
+    first, second, inputs = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((3, 5), (5, 2), (4, 3)))
+    return jv.Model.from_function(tanh_network, (first, second)), inputs, (first, second)
 
 
 def test_conductance_against_float64(smooth_network):
@@ -110,10 +112,12 @@ def test_the_path_is_followed_behind_a_convolution_that_is_computed_in_another_w
             x = nn.relu(nn.Conv(3, (3, 3), name="first")(x))
             return nn.Dense(2)(nn.relu(nn.Conv(3, (3, 3), name="second")(x)).mean((1, 2)))
 
-    inputs = jax.random.normal(jax.random.key(0), (2, 6, 6, 1))
-    model = jv.Model.from_linen(Net(), Net().init(jax.random.key(1), inputs))
-    how = influence._How("conductance", "second", "output", "none")
-    start, way = influence._ends(model, jnp.asarray(inputs), jnp.zeros_like(inputs), how)
+    random = np.random.default_rng(0)
+    draw = lambda like: jnp.asarray(random.normal(size=like.shape), jnp.float32)
+    inputs = draw(np.empty((2, 6, 6, 1)))
+    model = jv.Model.from_linen(Net(), jax.tree.map(draw, jax.eval_shape(Net().init, jax.random.key(1), inputs)))
+    head = Head("conductance", "second", "output")
+    start, way = line.ends(head, (model,), inputs, jnp.zeros_like(inputs))
     assert {leaf.shape for leaf in (*start, *way)} == {(2, 6, 6, 3)}
     close(way[0] + start[0], model.until("first")(inputs))
     through = jv.neuron_conductance(model, inputs, layer="second", unit=(slice(None),) * 3, target=1)

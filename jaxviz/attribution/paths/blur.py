@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import check_choice, check_count, prepare
+from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.gradients import score_gradient
 from jaxviz.attribution.paths import quadratures
@@ -90,10 +90,8 @@ def blur_integrated_gradients(
     widest = float(check_number(name, "max_sigma", max_sigma, 0))
     if not widest:
         raise ValueError(f"{name}: max_sigma must be more than 0, got {max_sigma}")
-    check_count(name, "steps", steps)
     check_flag(name, "sqrt", sqrt)
-    check_choice(name, "quadrature", quadrature, quadratures.QUADRATURES)
-    chunks.check_chunk_size(name, chunk_size)
+    quadratures.check(name, steps, quadrature, chunk_size)
     nodes, weights = quadratures.quadrature(quadrature, int(steps))
     length = max(max(leaf.shape[1:-1]) for leaf in leaves)
 
@@ -105,7 +103,7 @@ def blur_integrated_gradients(
         step,
         jax.tree.map(jnp.zeros_like, inputs),
         (*_kernels(nodes, widest, length, sqrt), -weights),  # the path goes from the widest Gaussian to the narrowest
-        chunks.sizes(steps, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)),
+        quadratures.sizes(steps, inputs, chunk_size),
         progress=progress,
         label=name.replace("_", " "),
     )

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxviz.attribution.paths import line
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import affine
@@ -121,15 +122,11 @@ def gradients(
     """
 
     def score(values: list[jax.Array]) -> jax.Array:
-        values = [jnp.moveaxis(leaf, 0, axis) for leaf, axis in zip(values, axes, strict=True)]
-        return select(affine.onward(Model.__call__, (model,), inputs, values), target).sum()
+        return select(affine.onward(Model.__call__, (model,), inputs, _in_place(values, axes)), target).sum()
 
     def at(chosen: jax.Array, place: jax.Array) -> list[jax.Array]:
-        points = []
-        for points_of, end in zip(paths.starts, paths.ends, strict=True):
-            start = points_of[chosen]
-            points.append(start + place.astype(end.dtype).reshape(-1, *[1] * (end.ndim - 1)) * (end - start))
-        return jax.grad(score)(points)
+        starts = [points[chosen] for points in paths.starts]
+        return jax.grad(score)(line.at(place, starts, jax.tree.map(jnp.subtract, paths.ends, starts)))
 
     return jax.vmap(at)(chosen, places)
 
@@ -150,16 +147,21 @@ def at_inputs(
     model: Model, inputs: Any, baselines: Any, total: list[jax.Array], axes: Axes, multiply_by_inputs: bool
 ) -> Any:
     """The sums of the paths as an attribution: each through the stretch, and times its way."""
-    _, back = jax.vjp(lambda inputs: _in_front(_frontier(model, inputs), axes), inputs)
-    sums = jax.vmap(lambda values: back(values)[0])(total)
-    if multiply_by_inputs:
-        way = lambda leaf, end, points: leaf * (end[None] - points[:, None])
-        sums = jax.tree.map(way, sums, inputs, baselines)
-    return jax.tree.map(lambda leaf: leaf.sum(axis=0), sums)
+
+    def share(values: list[jax.Array], baseline: Any) -> Any:
+        return line.back(Model.__call__, (model,), inputs, _in_place(values, axes), baseline)
+
+    starts = jax.tree.map(lambda leaf: leaf[:, None], baselines) if multiply_by_inputs else None
+    return jax.tree.map(lambda leaf: leaf.sum(axis=0), jax.vmap(share)(total, starts))
 
 
 def _in_front(values: list[jax.Array], axes: Axes) -> list[jax.Array]:
     return [jnp.moveaxis(leaf, axis, 0) for leaf, axis in zip(values, axes, strict=True)]
+
+
+def _in_place(values: list[jax.Array], axes: Axes) -> list[jax.Array]:
+    """The inverse of `_in_front`."""
+    return [jnp.moveaxis(leaf, 0, axis) for leaf, axis in zip(values, axes, strict=True)]
 
 
 @jit

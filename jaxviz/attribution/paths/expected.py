@@ -46,7 +46,9 @@ def expected_gradients(
             inputs, of which each sample takes those of one index.
         target: as for `gradient`.
         samples: number of points per example, at least 1. Each costs one gradient; the error falls with its square root. Without
-            noise, and with fewer baselines than samples, the model's first affine stretch is computed once for each baseline.
+            noise, the model's first affine stretch is computed once for each baseline, if the values at its end have a batch
+            axis and the baselines (batches of them without multiply_by_inputs) are fewer than samples, and no more than a
+            chunk's samples.
         noise: standard deviation of normal noise on the inputs, in their units, at least 0.
         multiply_by_inputs: False leaves out the factor: the mean gradient.
         key: a `jax.random.key`; the same key gives the same bits, whatever chunk_size.

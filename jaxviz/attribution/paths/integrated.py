@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.paths import quadratures
+from jaxviz.attribution.paths import line, quadratures
 from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -74,26 +74,23 @@ def integrated_gradients(
     name = "integrated_gradients"
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
-    check_count(name, "steps", steps)
-    check_choice(name, "quadrature", quadrature, quadratures.QUADRATURES)
+    quadratures.check(name, steps, quadrature, chunk_size)
     multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
-    chunks.check_chunk_size(name, chunk_size)
-    leaves = jax.tree.leaves(inputs)
-    start, direction = _line(model, inputs, baseline)
+    start, way = line.ends(Model.__call__, (model,), inputs, baseline)
 
     def step(total: list[jax.Array], part: tuple[np.ndarray, np.ndarray]) -> list[jax.Array]:
         nodes, weights = part
-        return quadratures.add(total, weights, _gradients(nodes, model, inputs, start, direction, prepared))
+        return quadratures.add(total, weights, _gradients(nodes, model, inputs, start, way, prepared))
 
     total = chunks.fold(
         step,
         jax.tree.map(jnp.zeros_like, start),
         quadratures.quadrature(quadrature, int(steps)),
-        chunks.sizes(steps, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)),
+        quadratures.sizes(steps, inputs, chunk_size),
         progress=progress,
         label="integrated gradients",
     )
-    return _at_inputs(model, inputs, baseline, total, multiplied)
+    return line.back(Model.__call__, (model,), inputs, total, baseline if multiplied else None)
 
 
 def completeness_gap(
@@ -134,39 +131,16 @@ def completeness_gap(
     return _gap(model, inputs, attribution, prepared, baseline)
 
 
-# The path is straight up to the end of the program's first affine stretch. There it is followed, so that the stretch is
-# computed twice forward, for the path's two ends, and once backward, for the sum of the gradients.
-
-
-@jit
-def _line(model: Model, inputs: Any, baseline: Any) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Where the path starts, and what it adds up to the inputs, at the end of the first affine stretch."""
-    start, end = (affine.frontier(Model.__call__, (model,), point) for point in (baseline, inputs))
-    return start, jax.tree.map(jnp.subtract, end, start)
-
-
 @jit
 def _gradients(
-    nodes: jax.Array, model: Model, inputs: Any, start: list[jax.Array], direction: list[jax.Array], target: Target
+    nodes: jax.Array, model: Model, inputs: Any, start: list[jax.Array], way: list[jax.Array], target: Target
 ) -> list[jax.Array]:
     """The gradients at points of the path, `(points, *shape)` for each value at the end of the stretch."""
 
     def score(values: list[jax.Array]) -> jax.Array:
         return select(affine.onward(Model.__call__, (model,), inputs, values), target).sum()
 
-    def at(node: jax.Array) -> list[jax.Array]:
-        return jax.grad(score)([low + node.astype(low.dtype) * way for low, way in zip(start, direction, strict=True)])
-
-    return jax.vmap(at)(nodes)
-
-
-@functools.partial(jit, static_argnames="multiply_by_inputs")
-def _at_inputs(model: Model, inputs: Any, baseline: Any, total: list[jax.Array], multiply_by_inputs: bool) -> Any:
-    _, back = jax.vjp(lambda inputs: affine.frontier(Model.__call__, (model,), inputs), inputs)
-    (gradient,) = back(total)
-    if not multiply_by_inputs:
-        return gradient
-    return jax.tree.map(lambda sum_, end, start: sum_ * (end - start), gradient, inputs, baseline)
+    return jax.vmap(lambda node: jax.grad(score)(line.at(node, start, way)))(nodes)
 
 
 @jit

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz import chunks
+from jaxviz.attribution.arguments import check_choice, check_count
 from jaxviz.compilation import jit
 
 QUADRATURES = ("gauss_legendre", "riemann_left", "riemann_right", "riemann_middle", "trapezoid")
@@ -54,6 +56,20 @@ def quadrature(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     nodes.setflags(write=False)  # the cache hands out the same arrays again
     weights.setflags(write=False)
     return nodes, weights
+
+
+def check(function: str, steps: Any, name: Any, chunk_size: Any) -> None:
+    """Checks what a public function was given: steps, quadrature and chunk_size."""
+    check_count(function, "steps", steps)
+    check_choice(function, "quadrature", name, QUADRATURES)
+    chunks.check_chunk_size(function, chunk_size)
+
+
+def sizes(steps: int, inputs: Any, chunk_size: int | None) -> tuple[int, ...]:
+    """How many nodes each chunk has."""
+    leaves = jax.tree.leaves(inputs)
+    values = sum(leaf.size // leaf.shape[0] for leaf in leaves)
+    return chunks.sizes(int(steps), leaves[0].shape[0], chunk_size, values=values)
 
 
 # A program of its own, and a product: within the one that makes the values, or as a sum, XLA was up to 80 times slower at it on

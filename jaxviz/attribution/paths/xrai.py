@@ -19,7 +19,7 @@ from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
 
-# As many as Felzenszwalb's method finds in photographs at the reference's six scales: 9 to 98 of three photographs.
+# Six, as the reference has six scales, from a few large segments to many small ones.
 NUMBERS = (10, 20, 35, 50, 75, 100)
 
 
@@ -89,8 +89,8 @@ def xrai(
         scales, of the image at 224 x 224, dilated by 5 pixels; to have these, give `skimage.segmentation.felzenszwalb`'s as
         segments, and `dilation=5`. Its integrated gradients divide a trapezoid's sum by `steps` and are no quadrature. It leaves
         out what adds fewer than 50 pixels, whatever the size of the image. Its faster variant, which ignores overlaps when it
-        puts regions in order, is left out: here 342 regions of 224 x 224 pixels are in order in 0.03 s. What takes time is the
-        superpixels; for several maps of the same images, make them once and give them as segments.
+        puts regions in order, is left out. What takes time is the superpixels; for several maps of the same images, make them
+        once and give them as segments.
 
     References:
         A. Kapishnikov, T. Bolukbasi, F. Viegas, M. Terry. XRAI: Better Attributions Through Regions. ICCV 2019.

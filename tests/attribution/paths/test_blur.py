@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -71,7 +70,8 @@ def test_kernels(sqrt):
 @pytest.mark.parametrize("shape", [(2, 9, 3), (2, 6, 5, 3), (2, 4, 5, 3, 2)])
 def test_a_quadratic_score_along_one_to_three_axes(shape):
     """`score = sum(w * x^2)`: what an element gets is `w * (x^2 - blurred x^2)`, as its own path is all that counts."""
-    weights, inputs = jax.random.normal(jax.random.key(0), shape[1:]), jax.random.normal(jax.random.key(1), shape)
+    random = np.random.default_rng(0)
+    weights, inputs = (jnp.asarray(random.normal(size=size), jnp.float32) for size in (shape[1:], shape))
     model = jv.Model.from_function(lambda w, x: (w[None] * x**2).reshape(shape[0], -1).sum(axis=1), weights)
     found = jv.blur_integrated_gradients(model, inputs, max_sigma=2.0, steps=60)
     close(found, np.asarray(weights) * (np.asarray(inputs) ** 2 - blurred(inputs, 2.0) ** 2), 1e-4)
@@ -81,9 +81,10 @@ def test_several_inputs_and_narrow_types():
     model = jv.Model.from_function(
         lambda params, x: (x[0] ** 2).sum((1, 2)) + (x[1].astype(jnp.float32) ** 2).sum((1, 2, 3)), ()
     )
+    random = np.random.default_rng(0)
     inputs = (
-        jax.random.normal(jax.random.key(0), (2, 5, 1)),
-        jax.random.normal(jax.random.key(1), (2, 4, 3, 2)).astype(jnp.bfloat16),
+        jnp.asarray(random.normal(size=(2, 5, 1)), jnp.float32),
+        jnp.asarray(random.normal(size=(2, 4, 3, 2)), jnp.bfloat16),
     )
     found = jv.blur_integrated_gradients(model, inputs, max_sigma=2.0, steps=60)
     assert [leaf.dtype for leaf in found] == [jnp.float32, jnp.bfloat16]

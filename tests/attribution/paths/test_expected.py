@@ -13,8 +13,10 @@ from jaxviz.attribution.paths.expected import draw
 from jaxviz.targets import Target
 
 KEY = jax.random.key(5)
-FIRST, SECOND = jax.random.normal(jax.random.key(0), (3, 6)), jax.random.normal(jax.random.key(1), (6, 2))
-INPUTS, BASELINES = jax.random.normal(jax.random.key(2), (4, 3)), jax.random.normal(jax.random.key(3), (5, 3))
+RANDOM = np.random.default_rng(0)
+FIRST, SECOND, INPUTS, BASELINES = (
+    jnp.asarray(RANDOM.normal(size=shape), jnp.float32) for shape in ((3, 6), (6, 2), (4, 3), (5, 3))
+)
 
 
 def network(params: Any, x: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from jaxviz.attribution.paths.regions import regions
 
 FILE = Path(__file__).parents[2] / "reference" / "path_figures.npz"
 SUM = jv.Model.from_function(lambda params, x: x.reshape(x.shape[0], -1).sum(axis=1), ())
-IMAGES = jax.random.normal(jax.random.key(0), (2, 24, 20, 3))
+IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(2, 24, 20, 3)), jnp.float32)
 HALVES = np.arange(24)[:, None] // 12 + np.zeros((1, 20), int)
 THIRDS = np.arange(20)[None] // 7 + np.zeros((24, 1), int)
 

@@ -1,5 +1,6 @@
 """A model cut at layers: what follows them, as a model whose inputs are their activations."""
 
+import contextlib
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxviz import views
 from jaxviz.adapters import Adapter
+from jaxviz.attribution import batches
 from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
@@ -100,28 +102,24 @@ def named(function: str, model: Model, inputs: Any, wanted: Iterable[str], side:
 
 
 def _form(function: str, model: Model, inputs: Any, layers: tuple[str, ...], side: str) -> Form:
-    """Finds the batch in the activations: the axis that is one longer where the batch is."""
+    """Finds the batch in the activations."""
     batch = jax.tree.leaves(inputs)[0].shape[0]
     shapes = activations.eval_shape(model, inputs, layers, side)
-    larger = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch + 1, *leaf.shape[1:]), leaf.dtype), inputs)
-    try:
-        others = jax.tree.leaves(activations.eval_shape(model, larger, layers, side))
-    except Exception:  # the model is for this batch alone: it holds masks of its size, or is itself cut from another
-        others = None
+    leaves = jax.tree.leaves(shapes)
+    others: list[Any] = [None] * len(leaves)
+    with contextlib.suppress(Exception):  # the model may be for this batch alone
+        larger = batches.larger(inputs, batch)
+        others = [leaf.shape for leaf in jax.tree.leaves(activations.eval_shape(model, larger, layers, side))]
     axes = []
-    for number, leaf in enumerate(jax.tree.leaves(shapes)):
-        if others is None:
-            found = [axis for axis, size in enumerate(leaf.shape[:2]) if size == batch][:1]
-        else:
-            sizes = zip(leaf.shape, others[number].shape, strict=True)
-            found = [axis for axis, pair in enumerate(sizes) if pair == (batch, batch + 1)]
-        if len(found) != 1:
+    for leaf, other in zip(leaves, others, strict=True):
+        axis = batches.axis(leaf.shape, other, batch)
+        if axis is None:
             names = repr(layers[0]) if len(layers) == 1 else f"one of {', '.join(map(repr, layers))}"
             raise ValueError(
                 f"{function}: layer {names} has an activation of shape {leaf.shape}, none of whose axes is the batch of "
                 f"{batch}; choose a layer that has a value for each example"
             )
-        axes.append(found[0])
+        axes.append(axis)
     return Form(tuple(axes), jax.tree.structure(shapes))
 
 

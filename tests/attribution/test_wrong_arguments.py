@@ -1,5 +1,6 @@
 """Wrong arguments, for every method: refused by a message that names the method, the argument and what is allowed."""
 
+import inspect
 from typing import Any
 
 import flax.linen as nn
@@ -11,7 +12,8 @@ import pytest
 import jaxviz as jv
 
 KEY = jax.random.key(0)
-X = jax.random.normal(KEY, (2, 4, 4, 2))
+RANDOM = np.random.default_rng(0)  # by NumPy: nothing is compiled
+X = jnp.asarray(RANDOM.normal(size=(2, 4, 4, 2)), jnp.float32)
 SET = np.zeros((3, 4, 4, 2), np.float32)
 TILES = np.arange(4).reshape(2, 1, 2, 1, 1).repeat(2, 1).repeat(2, 3).reshape(4, 4, 1)
 
@@ -21,9 +23,17 @@ def apply(params: Any, x: jax.Array) -> jax.Array:
     return x.mean((1, 2)) @ params[1]
 
 
-MODEL = jv.Model.from_function(
-    apply, (jax.random.normal(jax.random.key(1), (2, 3)), jax.random.normal(jax.random.key(2), (3, 3)))
-)
+PARAMS = tuple(jnp.asarray(RANDOM.normal(size=shape), jnp.float32) for shape in ((2, 3), (3, 3)))
+MODEL = jv.Model.from_function(apply, PARAMS)
+
+
+def attend(params: Any, x: jax.Array) -> jax.Array:
+    tokens = jnp.einsum("bhwc,cd->bhwd", x, params[0]).reshape(x.shape[0], -1, 3)
+    return (jax.nn.softmax(tokens @ tokens.mT) @ tokens).mean(1)
+
+
+ATTENDING = jv.Model.from_function(attend, PARAMS[:1])
+ATTENTION = ("attention_maps", "attention_rollout", "attention_x_gradient")
 CAMS = (
     "grad_cam",
     "grad_cam_pp",
@@ -40,6 +50,9 @@ METHODS: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("gradient", "saliency", "input_x_gradient", "guided_backprop", "deconvnet")},
     "integrated_gradients": {"steps": 2},
     "expected_gradients": {"baselines": SET, "samples": 2, "key": KEY},
+    "guided_integrated_gradients": {"steps": 2},
+    "blur_integrated_gradients": {"steps": 2},
+    "xrai": {"steps": 2, "segments": TILES},
     "deeplift": {},
     "deep_shap": {"baselines": SET},
     "lrp": {},
@@ -57,6 +70,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "conductance": {"layer": "conv", "steps": 2},
     "internal_influence": {"layer": "conv", "steps": 2},
     "neuron_conductance": {"layer": "conv", "unit": (0, 0, 0), "steps": 2},
+    **{name: {} for name in ATTENTION},
+    "diagnose": {},
+    "completeness_gap": {"attribution": X},
 }
 WRONG = {
     "channels": (
@@ -99,23 +115,41 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_in_the_table():
+    methods = set()
+    for name in dir(jv.attribution):
+        method = getattr(jv.attribution, name)
+        parameters = list(inspect.signature(method).parameters) if inspect.isfunction(method) else []
+        if parameters[:2] == ["model", "inputs"]:
+            methods.add(name)
+    assert methods == set(METHODS)
+
+
+CALLS = [
+    (name, wrong) for name in METHODS for wrong in WRONG if name != "attention_maps" or "inputs" in WRONG[wrong][0]
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), CALLS)
 def test_inputs_and_targets(name, wrong):
     given, error, words = WRONG[wrong]
-    given = {"inputs": X, "target": 1} | given
+    given = {"inputs": X} | ({} if name == "attention_maps" else {"target": 1}) | given
+    model = ATTENDING if name in ATTENTION else MODEL
     with pytest.raises(error, match=f"^{name}: {words}"):
-        getattr(jv, name)(MODEL, given.pop("inputs"), **given, **METHODS[name])
+        getattr(jv, name)(model, given.pop("inputs"), **given, **METHODS[name])
 
 
 WITH_BASELINE = (
     "integrated_gradients",
+    "guided_integrated_gradients",
     "deeplift",
     "score_cam",
     "occlusion",
     "feature_ablation",
     "rise",
     "conductance",
+    "diagnose",
+    "completeness_gap",
 )
 
 
@@ -148,6 +182,7 @@ FLAGS = [
     *(("multiply_by_inputs", name) for name in ("integrated_gradients", "expected_gradients", "deeplift", "deep_shap")),
     ("multiply_by_inputs", "neuron_conductance"),
     ("antithetic", "shapley_sampling"),
+    ("sqrt", "blur_integrated_gradients"),
     *(("relu", name) for name in CAMS),
 ]
 
@@ -159,7 +194,18 @@ def test_flags_are_true_or_false_and_nothing_else(flag, name, value):
         getattr(jv, name)(MODEL, X, target=1, **METHODS[name], **{flag: value})
 
 
-@pytest.mark.parametrize("name", ["integrated_gradients", "occlusion", "deep_shap", "ablation_cam"])
+PROGRESSING = (
+    "integrated_gradients",
+    "guided_integrated_gradients",
+    "blur_integrated_gradients",
+    "xrai",
+    "occlusion",
+    "deep_shap",
+    "ablation_cam",
+)
+
+
+@pytest.mark.parametrize("name", PROGRESSING)
 def test_progress_is_a_flag(name):
     with pytest.raises(TypeError, match="progress must be True or False, got 'no'"):
         getattr(jv, name)(MODEL, X, target=1, progress="no", **METHODS[name])
@@ -257,4 +303,5 @@ def test_a_score_made_by_numpy_is_a_score():
     target = lambda outputs: np.zeros(2)
     with pytest.warns(jv.AttributionWarning, match="all zero"):
         assert not jv.gradient(MODEL, X, target=target).any()
-    assert not jv.lime(MODEL, X, target=target, **METHODS["lime"]).any()
+    with pytest.warns(jv.AttributionWarning, match="all zero"):
+        assert not jv.lime(MODEL, X, target=target, **METHODS["lime"]).any()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxviz.attribution.attention.products import Attention, attentions
+from jaxviz.attribution.attention.products import Attention
 from jaxviz.attribution.attention.search import PLAIN, search
 from jaxviz.program._compat import JaxprEqn, Literal
 from jaxviz.program.flow import Flow, Place, Value, ancestors
@@ -20,13 +20,14 @@ class Crossing:
     Args:
         flow: the values of the program.
         inputs: how many of its last arguments are the inputs of the model.
+        found: the attention in it.
     """
 
-    def __init__(self, flow: Flow, inputs: int) -> None:
+    def __init__(self, flow: Flow, inputs: int, found: list[Attention]) -> None:
         self.flow = flow
         arguments = flow.root.jaxpr.invars
         self.inputs = frozenset(arguments[len(arguments) - inputs :])
-        self.places = frozenset(attention.place for attention in attentions(flow))
+        self.places = frozenset(attention.place for attention in found)
 
     def of(self, attention: Attention) -> bool:
         """Whether the weights are of cross-attention; False where queries and keys are not found."""

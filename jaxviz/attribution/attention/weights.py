@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz import views
+from jaxviz.attribution import batches
 from jaxviz.attribution.attention.crossing import Crossing
 from jaxviz.attribution.attention.products import Attention, attentions
 from jaxviz.attribution.attention.view import NAME, tag_attention
@@ -76,25 +77,26 @@ def weights(
         layers: paths and patterns: of the weights, of the modules in which they stand, or of values that are tagged.
     """
     flow = Flow(program)
-    found = {attention.key: attention for attention in attentions(flow) if attention.key is not None}
+    listed = attentions(flow)
+    found = {attention.key: attention for attention in listed if attention.key is not None}
     sites = {key: site for key, site in program.sites.items() if key.side == OUTPUT and len(site.leaves) == 1}
     if layers is None:
         entries = [each for key in sites if key in found and not sites[key].looped for each in _entries(flow, key)]
     else:
         tags = [key for key in sites if key in found or sites[key].structure.kind == "tag"]
         entries = _chosen(function, layers, [each for key in tags for each in _entries(flow, key)], found)
-    axes = _Axes(function, model, inputs, program, flow)
+    axes = _Axes(function, model, inputs, program, Crossing(flow, len(jax.tree.leaves(inputs)), listed))
     known = {
         key: axes.of(key, found.get(key), skip=layers is None) for key in dict.fromkeys(entry.key for entry in entries)
     }
-    listed = [
+    result = [
         Weights(entry.path, entry.key, entry.steps, *of_layer)
         for entry in sorted(entries, key=lambda entry: entry.order)
         if (of_layer := known[entry.key]) is not None
     ]
-    if not listed:
+    if not result:
         raise ValueError(f"{function}: {MISSING}")
-    return listed
+    return result
 
 
 def captured(weights: list[Weights], values: Any) -> list[jax.Array]:
@@ -146,14 +148,15 @@ def _chosen(function: str, wanted: tuple[str, ...], entries: list[_Entry], found
 class _Axes:
     """What the axes of layers' values are."""
 
-    def __init__(self, function: str, model: Model, inputs: Any, program: Program, flow: Flow) -> None:
+    def __init__(self, function: str, model: Model, inputs: Any, program: Program, crossing: Crossing) -> None:
         self.function = function
         self.batch = jax.tree.leaves(inputs)[0].shape[0]
         self.sites = program.sites
         self.larger = _larger(model, inputs)
-        self.crossing = Crossing(flow, len(jax.tree.leaves(inputs)))
+        self.crossing = crossing
         self.scans = {
-            key: sum(position.scan is not None for position in positions) for key, positions in flow.positions.items()
+            key: sum(position.scan is not None for position in positions)
+            for key, positions in crossing.flow.positions.items()
         }
 
     def of(self, key: Key, attention: Attention | None, *, skip: bool) -> tuple[int, int, int, bool, bool] | None:
@@ -190,16 +193,15 @@ class _Axes:
         return sites[key].leaves[0].shape[self.scans[key] :]
 
     def _batch(self, key: Key, shape: tuple[int, ...], attention: Attention | None) -> int | None:
-        """The axis that is one longer where the batch is."""
+        """The axis that is the batch."""
         places = range(len(shape)) if attention is None else (*attention.loose, *attention.shared)
         other = None if self.larger is None or key not in self.larger else self._shape(self.larger, key)
         if other is None or len(other) != len(shape):
-            return next((axis for axis in places if shape[axis] == self.batch), None)
-        sizes = list(zip(shape, other, strict=True))
-        changed = [axis for axis, (size, other) in enumerate(sizes) if size != other]
+            return batches.axis(shape, None, self.batch, among=places)
+        changed = batches.changed(shape, other)
         if not changed or not set(changed) <= set(places):
             return None
-        if len(changed) > 1 or sizes[changed[0]] != (self.batch, self.batch + 1):
+        if batches.axis(shape, other, self.batch) is None or len(changed) > 1:
             raise ValueError(
                 f"{self.function}: layer {key.layer!r} has weights of shape {shape}, in which the batch of {self.batch} is one "
                 "axis with others (heads, windows). Name them in the model where the batch is an axis of its own, "
@@ -211,14 +213,9 @@ class _Axes:
 def _larger(model: Model, inputs: Any) -> Mapping[Key, Site] | None:
     """The layers of the model with one example more; None if it is for this batch alone."""
     batch = jax.tree.leaves(inputs)[0].shape[0]
-
-    def more(leaf: Any) -> jax.ShapeDtypeStruct:
-        shape = jnp.shape(leaf)
-        shape = (batch + 1, *shape[1:]) if shape[:1] == (batch,) else shape
-        return jax.ShapeDtypeStruct(shape, jnp.asarray(leaf).dtype)
-
-    larger = jax.tree.map(more, inputs)
-    for change in (lambda leaf: leaf, more):  # a mask that is a keyword has the batch, too
+    larger = batches.larger(inputs, batch)
+    # A mask that is a keyword has the batch, too.
+    for keywords in (model.keywords, batches.larger(model.keywords, batch)):
         with contextlib.suppress(Exception):
-            return traced(replace(model, keywords=jax.tree.map(change, model.keywords)), larger).sites
+            return traced(replace(model, keywords=keywords), larger).sites
     return None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxviz.attribution import batches
 from jaxviz.attribution.paths import line
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -27,24 +28,23 @@ class Ends(NamedTuple):
 
 
 def batch_axes(model: Model, inputs: Any) -> Axes | None:
-    """Where the values at the end of the stretch have the batch: the axis that is one longer where the batch is.
+    """Where the values at the end of the stretch have the batch.
 
-    None if one of them has no such axis (a reshape has joined it with another), or the model is for this batch alone.
+    None if one of them has no such axis (a reshape has joined it with another), or mixes the examples. None, too, if the model is
+    for this batch alone: the axis would be a guess, and without it the result is the same, later.
     """
     batch = jax.tree.leaves(inputs)[0].shape[0]
-    larger = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch + 1, *leaf.shape[1:]), leaf.dtype), inputs)
+    larger = batches.larger(inputs, batch)
     try:
         pairs = list(zip(_frontier.eval_shape(model, inputs), _frontier.eval_shape(model, larger), strict=True))
     except Exception:
         return None
     found = []
     for small, large in pairs:
-        if small.ndim != large.ndim:  # one example alone goes another way: its axis is squeezed out
+        axis = batches.axis(small.shape, large.shape, batch)
+        if axis is None or batches.changed(small.shape, large.shape) != [axis]:
             return None
-        axes = [axis for axis, sides in enumerate(zip(small.shape, large.shape, strict=True)) if sides[0] != sides[1]]
-        if len(axes) != 1 or (small.shape[axes[0]], large.shape[axes[0]]) != (batch, batch + 1):
-            return None
-        found.append(axes[0])
+        found.append(axis)
     one, more = (_traceable.trace(model, points).jaxpr.jaxpr for points in (inputs, larger))
     return tuple(found) if _keeps_apart(one, more, batch, len(jax.tree.leaves(inputs))) else None
 

@@ -50,8 +50,8 @@ def xrai(
         inputs: one floating-point array `(batch, *spatial, channels)`.
         target: as for `gradient`.
         baselines: of the integrated gradients, which are averaged over them: a sequence of what `integrated_gradients` takes as
-            its baseline, such as `(0.0, 1.0)`, or an array `(k, *inputs.shape[1:])`. None: each example's least and greatest
-            value, black and white.
+            its baseline, such as `(0.0, 1.0)` (a tuple, too, is of several baselines, since there is but one input), or an array
+            `(k, *inputs.shape[1:])`. None: each example's least and greatest value, black and white.
         steps: of the integrated gradients, at least 1. Each costs one gradient per baseline.
         attribution: in place of integrated gradients: what another method says of inputs, of their shape, or of the shape
             `(batch, *spatial)`. The model is not evaluated then.

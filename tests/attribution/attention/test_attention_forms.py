@@ -146,8 +146,7 @@ def test_queries_are_told_from_heads_by_their_number():
     np.testing.assert_allclose(found, np.repeat(expected[:, None], 4, axis=1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("groups", [1, 2, 5])  # as many groups as keys, too
-@pytest.mark.parametrize("lengths", [(5, 5), (4, 5)])
+@pytest.mark.parametrize(("groups", "lengths"), [(1, (5, 5)), (2, (4, 5)), (5, (5, 5))])  # as many groups as keys, too
 def test_grouped_queries_of_jax(groups, lengths):
     draw = lambda *shape: jnp.asarray(RANDOM.normal(size=shape), jnp.float32)
     q, k, v = draw(2, lengths[0], 2 * groups, 3), draw(2, lengths[1], 2, 3), draw(2, lengths[1], 2, 3)
@@ -208,17 +207,18 @@ def unrolled(remat: bool) -> jv.Model:
     return jv.Model.from_linen(Stack(scanned=False, remat=remat), variables)
 
 
-@pytest.mark.parametrize("remat", [False, True])
-def test_scanned_layers_are_those_of_a_row(remat):
-    params = stacked().params
-    model, row = jv.Model.from_linen(Stack(remat=remat), params), unrolled(remat)
-    maps, expected = jv.attention_maps(model, X), jv.attention_maps(row, X)
+def test_scanned_and_checkpointed_layers_are_those_of_a_row():
+    row, checkpointed = unrolled(remat=False), jv.Model.from_linen(Stack(remat=True), stacked().params)
+    expected = jv.attention_maps(row, X)
     names = [f"MultiHeadDotProductAttention_{k}/attention_weights" for k in range(2)]
-    assert list(maps) == [f"blocks/{name}@{i}" for i in range(2) for name in names]
     assert list(expected) == [f"block_{i}/{name}" for i in range(2) for name in names]
-    for one, other in zip(maps.values(), expected.values(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4)
-    one, other = (jv.attention_x_gradient(each, X, target=1) for each in (model, row))
+    steps = [f"blocks/{name}@{i}" for i in range(2) for name in names]
+    for model, paths in ((stacked(), steps), (checkpointed, steps), (unrolled(remat=True), list(expected))):
+        maps = jv.attention_maps(model, X)
+        assert list(maps) == paths
+        for one, other in zip(maps.values(), expected.values(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4)
+    one, other = (jv.attention_x_gradient(each, X, target=1) for each in (checkpointed, row))
     np.testing.assert_allclose(one, other, rtol=1e-4)
 
 

@@ -49,7 +49,7 @@ def test_rollout(case):
     close(jv.attention_rollout(case.model, case.inputs, residual=0.2), rollout(weights, residual=0.2))
 
 
-@pytest.mark.parametrize(("heads", "discard"), [("mean", 0.3), ("mean", 0.9), ("min", 0.0), ("max", 0.5)])
+@pytest.mark.parametrize(("heads", "discard"), [("mean", 0.3), ("mean", 0.9), ("min", 0.2), ("max", 0.0)])
 def test_rollout_settings(cases, heads, discard):
     case = cases("vit")
     settings = {"heads": getattr(np, heads), "discard": discard}
@@ -105,8 +105,6 @@ def test_attention_x_gradient(case):
     found = jv.attention_x_gradient(case.model, case.inputs, target=target)
     expected = chefer(weights, derivatives)
     close(found - np.eye(expected.shape[-1])[None], expected - np.eye(expected.shape[-1]), 1e-5)
-    one = jv.attention_x_gradient(case.model, case.inputs, target=target, layers=case.paths[0])
-    close(one, chefer(weights[:1], derivatives[:1]), 1e-5)
     if case.inputs.dtype == jnp.int32:
         padding = np.broadcast_to((np.asarray(case.inputs) == 0)[:, None], found.shape) & ~np.eye(5, dtype=bool)
         assert not np.asarray(found)[padding].any()
@@ -114,11 +112,12 @@ def test_attention_x_gradient(case):
 
 
 def test_one_layer_by_itself(cases):
-    case = cases("bert")
-    product = jv.at_layer(jv.input_x_gradient, case.paths[1])(
-        jv.tag_attention(case.model), case.inputs, target=np.array([2, 0])
-    )
-    close(product, case.reference()[1][1] * gradients(case, np.array([2, 0]))[1], 1e-5)
+    case, target = cases("bert"), np.array([2, 0])
+    weights, derivatives = case.reference()[1], gradients(case, target)
+    one = jv.attention_x_gradient(case.model, case.inputs, target=target, layers=case.paths[0])
+    close(one, chefer(weights[:1], derivatives[:1]), 1e-5)
+    product = jv.at_layer(jv.input_x_gradient, case.paths[1])(jv.tag_attention(case.model), case.inputs, target=target)
+    close(product, weights[1] * derivatives[1], 1e-5)
 
 
 def test_rows_and_grids(cases):

@@ -26,11 +26,7 @@ def close(one, other):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6), one, other)
 
 
-@pytest.fixture(params=METHODS)
-def name(request):
-    return request.param
-
-
+@pytest.mark.parametrize("name", ["maps", "rollout settings", "x gradient"])
 def test_a_batch_is_its_examples(name, cases):
     case = cases("bert")
     whole = METHODS[name](case.model, case.inputs, **targets(name))
@@ -39,6 +35,7 @@ def test_a_batch_is_its_examples(name, cases):
         close(one, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], whole))
 
 
+@pytest.mark.parametrize("name", ["maps", "rollout", "x gradient"])
 def test_jit_changes_nothing(name, cases):
     case = cases("nnx")
     jitted = jax.jit(lambda model, inputs, target: METHODS[name](model, inputs, **targets(name, target)))
@@ -53,6 +50,7 @@ def test_settings_may_be_traced(cases):
     close(jitted(**settings | {"token": -2}), jv.attention_rollout(case.model, case.inputs, **settings | {"token": 3}))
 
 
+@pytest.mark.parametrize("name", ["maps", "rollout", "x gradient"])
 def test_a_second_call_traces_nothing(name, case, traces):
     METHODS[name](case.model, case.inputs, **targets(name))
     before = traces[0]
@@ -60,8 +58,15 @@ def test_a_second_call_traces_nothing(name, case, traces):
     model = case.model.with_params(jax.tree.map(double, case.model.params))
     for target in (1, TARGET[::-1], np.int64(0)):
         METHODS[name](model, case.inputs[::-1], **targets(name, target))
-    if name == "rollout settings":
-        METHODS[name](model, case.inputs, residual=0.1, discard=0.7, token=np.array([1, 2]), layers=None)
+    assert before == traces[0]
+
+
+def test_other_settings_trace_nothing(cases, traces):
+    case, method = cases("bert"), METHODS["rollout settings"]
+    method(case.model, case.inputs)
+    before = traces[0]
+    for settings in ({"residual": 0.1}, {"discard": 0.7, "token": np.array([1, 2])}, {"target": 1, "layers": None}):
+        method(case.model, case.inputs[::-1], **settings)
     assert before == traces[0]
 
 
@@ -81,11 +86,11 @@ def test_targets(cases):
 
 
 def test_noise_is_averaged_over(cases):
-    case = cases("vit")
+    case = cases("function")
     method = jv.smooth(jv.attention_rollout, samples=2, noise=0.1)
-    row = method(case.model, case.inputs, target=1, key=jax.random.key(0), token=0, upsample=True)
-    plain = jv.attention_rollout(case.model, case.inputs, token=0, upsample=True)
-    assert row.shape == plain.shape == (2, 8, 12)
+    row = method(case.model, case.inputs, target=1, key=jax.random.key(0), token=0)
+    plain = jv.attention_rollout(case.model, case.inputs, token=0)
+    assert row.shape == plain.shape == (2, 5)
     assert 0 < np.abs(np.asarray(row - plain)).max() < 0.1
 
 

@@ -14,28 +14,17 @@ import jax
 import numpy as np
 
 from jaxviz.program import cost
-from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, bind, closed, subprograms
+from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, bind, closed, subprograms
 from jaxviz.program.patch_rules import RULES
 from jaxviz.program.patches import Local, Pass, Plan, Spread, Whole, raw, sizes
 from jaxviz.program.spans import Spans, share
+from jaxviz.program.trace import INLINE
+from jaxviz.program.variables import Variables
 
 # Of a larger part of a map, cutting and pasting take what leaving out the rest saves.
 MOST = 0.6
 # Times fewer floating-point operations. A smaller gain is hardly one in time, and not worth another program to compile.
 LEAST_GAIN = 1.5
-
-_CALLS = frozenset(
-    [
-        "checkpoint",
-        "closed_call",
-        "core_call",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "jit",
-        "pjit",
-        "remat2",
-    ]
-)
 
 
 def base(function: Callable[..., Any], args: tuple[Any, ...], inputs: Any, where: Spans) -> list[jax.Array] | None:
@@ -94,15 +83,10 @@ class _Run:
 
     def evaluate(self, jaxpr: ClosedJaxpr | Jaxpr, args: list[Any]) -> list[Any]:
         jaxpr, consts = closed(jaxpr)
-        values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
-
-        def read(atom: Any) -> Any:
-            return atom.val if isinstance(atom, Literal) else values[atom]
-
+        variables = Variables.of(jaxpr, consts, args)
         for equation in jaxpr.eqns:
-            results = self.equation(equation, [read(atom) for atom in equation.invars])
-            values.update(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+            variables.write(self.equation(equation, variables.operands(equation)), equation)
+        return variables.read(jaxpr.outvars)
 
     def equation(self, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
         name, params = equation.primitive.name, equation.params
@@ -111,7 +95,7 @@ class _Run:
             if name == "broadcast_in_dim" and len(operands) == 1:
                 return [Spread(results[0], raw(operands[0]), tuple(params["broadcast_dimensions"]))]
             return results
-        if name in _CALLS:
+        if name in INLINE:
             return self.evaluate(subprograms(equation)[0], operands)
         plan: Plan | None = None
         if name in RULES and not any(isinstance(operand, Whole) for operand in operands):

@@ -10,22 +10,15 @@ import jax
 from jaxviz.program import cost, marks
 from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, closed, subprograms
 
-# Call primitives whose equations the evaluator goes into; see `evaluate`.
-CALLS = frozenset(
-    {
-        "jit",
-        "pjit",
-        "closed_call",
-        "core_call",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "remat2",
-        "checkpoint",
-        "scan",
-        "while",
-        "cond",
-    }
-)
+# Call primitives: functions that are merely called, that have a derivative of their own, that are computed again for it.
+PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+OWN_DERIVATIVE = frozenset({"custom_jvp_call", "custom_vjp_call"})
+REMAT = frozenset({"remat2", "checkpoint"})
+# Those whose operands and results are, one by one, those of the program inside; and loops and branches, where they are not.
+INLINE = PLAIN_CALLS | OWN_DERIVATIVE | REMAT
+CONTROL = frozenset({"scan", "while", "cond"})
+# All that the evaluator goes into; see `evaluate`.
+CALLS = INLINE | CONTROL
 
 
 class Key(NamedTuple):

@@ -186,7 +186,7 @@ class _Indexer:
     def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[_Open], looped: bool) -> Step:
         name, where = equation.primitive.name, open_layers[-1].where
         inner = subprograms(equation)
-        if not inner:
+        if name not in CALLS:  # its operations count; layers in it cannot be reached
             self._count(cost.flops(equation) * math.prod(lengths), open_layers)
             return Step((equation,), where=where)
         if name == "scan":
@@ -204,12 +204,8 @@ class _Indexer:
             for layer, count in zip(open_layers, most, strict=True):
                 layer.flops = count
             return Step((equation,), None, tuple(nodes), where)
-        if name in CALLS:
-            nodes = [self.node(program, lengths, open_layers, looped) for program in inner]
-            return Step((equation,), None, tuple(nodes), where)
-        for program in inner:  # a primitive that is not gone into: its operations count, its layers cannot be reached
-            _Indexer().node(program, lengths, open_layers, looped)
-        return Step((equation,), where=where)
+        nodes = [self.node(program, lengths, open_layers, looped) for program in inner]
+        return Step((equation,), None, tuple(nodes), where)
 
     def _count(self, flops: int, open_layers: list[_Open]) -> None:
         for layer in open_layers:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, bind, closed, subprograms
+from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, bind, closed, subprograms
+from jaxviz.program.trace import PLAIN_CALLS
+from jaxviz.program.variables import Variables
 
 
 class _Affine(NamedTuple):
@@ -28,7 +30,6 @@ class _Curved(NamedTuple):
 
 Cut = Callable[[Any], Any]  # takes a value of any kind, and gives what is to be computed with
 
-_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
 # Affine in all their operands together.
 _JOINTLY = frozenset({"add", "sub", "add_any", "concatenate", "neg", "name", "copy", "pad"})
 # Affine in their first operand, the others being constant.
@@ -104,26 +105,22 @@ def _run(function: Callable[..., Any], args: tuple[Any, ...], inputs: Any, cut: 
 
 def _evaluate(jaxpr: ClosedJaxpr | Jaxpr, args: list[Any], cut: Cut) -> list[Any]:
     jaxpr, consts = closed(jaxpr)
-    values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else values[atom]
-
+    variables = Variables.of(jaxpr, consts, args)
     for equation in jaxpr.eqns:
-        operands = [read(atom) for atom in equation.invars]
+        operands = variables.operands(equation)
         varying = [isinstance(operand, _Affine | _Curved) for operand in operands]
         curved = any(isinstance(operand, _Curved) for operand in operands)
         if not any(varying):
             results = bind(equation, operands)
-        elif equation.primitive.name in _CALLS:
+        elif equation.primitive.name in PLAIN_CALLS:
             results = _evaluate(subprograms(equation)[0], operands, cut)
         elif not curved and _is_affine(equation, varying):
             plain = [operand.value if isinstance(operand, _Affine) else operand for operand in operands]
             results = list(map(_Affine, bind(equation, plain)))
         else:
             results = list(map(_Curved, bind(equation, list(map(cut, operands)))))
-        values.update(zip(equation.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+        variables.write(results, equation)
+    return variables.read(jaxpr.outvars)
 
 
 def _is_affine(equation: JaxprEqn, varying: list[bool]) -> bool:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxviz.program._compat import scan_groups
 from jaxviz.program.rewrite import Active
-from jaxviz.program.trace import Key, Node, Step
+from jaxviz.program.trace import OWN_DERIVATIVE, PLAIN_CALLS, REMAT, Key, Node, Step
 
 if TYPE_CHECKING:
     from jaxviz.program.evaluate import Captured, Run
@@ -141,15 +141,9 @@ def _while(run: "Run", step: Step, operands: list[Any], used: list[bool]) -> tup
 
 
 ENTER: dict[str, Enter] = {
-    "jit": _inline,
-    "pjit": _inline,
-    "closed_call": _inline,
-    "core_call": _inline,
     # A layer inside a function with a derivative rule of its own can be reached only by leaving that rule out.
-    "custom_jvp_call": _inline,
-    "custom_vjp_call": _inline,
-    "remat2": _remat,
-    "checkpoint": _remat,
+    **dict.fromkeys(PLAIN_CALLS | OWN_DERIVATIVE, _inline),
+    **dict.fromkeys(REMAT, _remat),
     "scan": _scan,
     "while": _while,
     "cond": _cond,

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from jaxviz.program._compat import JaxprEqn
+from jaxviz.program._compat import JaxprEqn, closed, subprograms
 
 
 def _names(text: str) -> frozenset[str]:
@@ -26,7 +26,8 @@ _REDUCTIONS = _names(
 def flops(equation: JaxprEqn) -> int:
     """Floating-point operations of one equation; a multiplication and an addition count as two.
 
-    Data movement (reshape, transpose, gather, ...) counts as none.
+    Data movement (reshape, transpose, gather, ...) counts as none. Of a call those of the program inside count: of a scan as
+    often as it is executed, of branches those of the dearest, of a while loop, whose length is not known, those of one step.
     """
     name = equation.primitive.name
     operands: list[Any] = [atom.aval for atom in equation.invars]
@@ -44,4 +45,7 @@ def flops(equation: JaxprEqn) -> int:
         return 2 * math.prod(output.shape) * math.prod(kernel.shape) // out_channels
     if name.startswith("reduce_window"):
         return math.prod(output.shape) * math.prod(equation.params["window_dimensions"])
-    return 0
+    inside = [sum(map(flops, closed(program)[0].eqns)) for program in subprograms(equation)]
+    if name == "cond":
+        return max(inside)
+    return sum(inside) * (equation.params["length"] if name == "scan" else 1)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jaxviz.program._compat import Jaxpr, JaxprEqn, Literal, closed, scan_groups, subprograms
-from jaxviz.program.trace import CALLS
+from jaxviz.program.trace import CALLS, INLINE
 
 # Says of an equation that is reached whether something passes through it to one of its results, a variable.
 Passes = Callable[[JaxprEqn, Any], bool]
@@ -96,7 +96,7 @@ def last_primitive(jaxpr: Jaxpr, atom: Any) -> str:
         name = equation.primitive.name
         if name in _FORMS:
             return last_primitive(jaxpr, equation.invars[0])
-        if name in CALLS and name not in ("scan", "while", "cond"):
+        if name in INLINE:
             inner = closed(subprograms(equation)[0])[0]
             result = inner.outvars[equation.outvars.index(atom)]
             if result in inner.invars:

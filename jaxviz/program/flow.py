@@ -4,12 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jaxviz.program._compat import JaxprEqn, Literal, scan_groups
-from jaxviz.program.trace import Key, Node, Program, Step
-
-# Calls whose operands and results are, one by one, those of the program inside.
-INLINE = frozenset(
-    {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint"}
-)
+from jaxviz.program.trace import INLINE, Key, Node, Program, Step
 
 
 class Value(NamedTuple):

@@ -14,31 +14,22 @@ import jax
 import numpy as np
 
 from jaxviz.program import cost
-from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, bind, closed, subprograms
+from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, bind, closed, subprograms
 from jaxviz.program.patch_rules import RULES
 from jaxviz.program.patches import Local, Pass, Plan, Spread, Whole, raw, sizes
 from jaxviz.program.spans import Spans, share
+from jaxviz.program.trace import INLINE, OWN_DERIVATIVE
+from jaxviz.program.variables import Variables
 
 # Of a larger part of a map, cutting and pasting take what leaving out the rest saves.
 MOST = 0.6
 # Times fewer floating-point operations. A smaller gain is hardly one in time, and not worth another program to compile.
 LEAST_GAIN = 1.5
 
-_CALLS = frozenset(
-    [
-        "checkpoint",
-        "closed_call",
-        "core_call",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "jit",
-        "pjit",
-        "remat2",
-    ]
-)
 
-
-def base(function: Callable[..., Any], args: tuple[Any, ...], inputs: Any, where: Spans) -> list[jax.Array] | None:
+def base(
+    function: Callable[..., Any], args: tuple[Any, ...], inputs: Any, where: Spans, *, derived: bool = False
+) -> list[jax.Array] | None:
     """What `onward` needs of the values at the unperturbed inputs.
 
     Args:
@@ -46,13 +37,16 @@ def base(function: Callable[..., Any], args: tuple[Any, ...], inputs: Any, where
         args: what it takes beside the inputs.
         inputs: an array.
         where: for each axis of the inputs, where the window lies at each of its places.
+        derived: whether the outputs may be differentiated.
 
     Returns:
-        None where `onward` does not pay.
+        None where `onward` does not pay, or the outputs may be differentiated and it would lose a function's own derivative.
     """
     patch = np.zeros(sizes(inputs.shape, where), inputs.dtype)  # of no account in the first pass
     run = _Run(Pass([np.int32(0)] * len(where)))
     run.call(function, args, Local(inputs, patch, where))
+    if derived and run.loses_derivative:
+        return None
     return run.passing.kept if run.whole > LEAST_GAIN * run.partial else None
 
 
@@ -85,6 +79,7 @@ class _Run:
     def __init__(self, passing: Pass) -> None:
         self.passing = passing
         self.whole = self.partial = 0.0
+        self.loses_derivative = False  # whether a function was gone into that has a derivative of its own
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], inputs: Local) -> Any:
         jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*args, inputs.base)
@@ -94,15 +89,10 @@ class _Run:
 
     def evaluate(self, jaxpr: ClosedJaxpr | Jaxpr, args: list[Any]) -> list[Any]:
         jaxpr, consts = closed(jaxpr)
-        values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
-
-        def read(atom: Any) -> Any:
-            return atom.val if isinstance(atom, Literal) else values[atom]
-
+        variables = Variables.of(jaxpr, consts, args)
         for equation in jaxpr.eqns:
-            results = self.equation(equation, [read(atom) for atom in equation.invars])
-            values.update(zip(equation.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+            variables.write(self.equation(equation, variables.operands(equation)), equation)
+        return variables.read(jaxpr.outvars)
 
     def equation(self, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
         name, params = equation.primitive.name, equation.params
@@ -111,11 +101,12 @@ class _Run:
             if name == "broadcast_in_dim" and len(operands) == 1:
                 return [Spread(results[0], raw(operands[0]), tuple(params["broadcast_dimensions"]))]
             return results
-        if name in _CALLS:
-            return self.evaluate(subprograms(equation)[0], operands)
         plan: Plan | None = None
         if name in RULES and not any(isinstance(operand, Whole) for operand in operands):
             plan = RULES[name](equation, operands, self.passing)
+        if plan is None and name in INLINE and any(isinstance(operand, Local) for operand in operands):
+            self.loses_derivative |= name in OWN_DERIVATIVE
+            return self.evaluate(subprograms(equation)[0], operands)
         part = 1.0 if plan is None else max(map(share, plan.spans))
         in_part = plan is not None and part <= MOST
         operations = cost.flops(equation)

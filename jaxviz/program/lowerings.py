@@ -17,7 +17,9 @@ import numpy as np
 from jax import lax
 
 from jaxviz.program import convolutions
-from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, bind, closed, subprograms
+from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, bind, closed, subprograms
+from jaxviz.program.trace import PLAIN_CALLS
+from jaxviz.program.variables import Variables
 
 
 def lowered(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,29 +55,22 @@ def call(function: Callable[..., Any], *args: Any) -> Any:
     return lowered(function)(*args)
 
 
-# Not into functions with a derivative of their own, which must keep it, nor into loops.
-_INLINE = frozenset({"jit", "pjit", "closed_call", "core_call"})
-
-
 def _evaluate(jaxpr: ClosedJaxpr | Jaxpr, args: list[Any]) -> list[Any]:
     jaxpr, consts = closed(jaxpr)
-    values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
-
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else values[atom]
-
+    variables = Variables.of(jaxpr, consts, args)
     for equation in jaxpr.eqns:
-        operands = [read(atom) for atom in equation.invars]
+        operands = variables.operands(equation)
         way = _way(equation)
         if way is not None:
             own = functools.partial(_as_it_stands, equation)
             results = [lax.platform_dependent(*operands, cpu=way, default=own)]
-        elif equation.primitive.name in _INLINE and _has_any(subprograms(equation)[0]):
+        # Not into functions with a derivative of their own, which must keep it, nor into loops.
+        elif equation.primitive.name in PLAIN_CALLS and _has_any(subprograms(equation)[0]):
             results = _evaluate(subprograms(equation)[0], operands)
         else:
             results = bind(equation, operands)
-        values.update(zip(equation.outvars, results, strict=True))
-    return [read(atom) for atom in jaxpr.outvars]
+        variables.write(results, equation)
+    return variables.read(jaxpr.outvars)
 
 
 def _as_it_stands(equation: JaxprEqn, *operands: Any) -> Any:
@@ -85,7 +80,7 @@ def _as_it_stands(equation: JaxprEqn, *operands: Any) -> Any:
 def _has_any(jaxpr: ClosedJaxpr | Jaxpr) -> bool:
     equations = closed(jaxpr)[0].eqns
     return any(
-        _way(equation) is not None or (equation.primitive.name in _INLINE and _has_any(subprograms(equation)[0]))
+        _way(equation) is not None or (equation.primitive.name in PLAIN_CALLS and _has_any(subprograms(equation)[0]))
         for equation in equations
     )
 

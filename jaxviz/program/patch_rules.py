@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.program import cost
-from jaxviz.program._compat import JaxprEqn, bind
+from jaxviz.program._compat import JaxprEqn, bind, called
 from jaxviz.program.patches import Local, Pass, Plan, Rule, raw, sizes
 from jaxviz.program.spans import Slide, Spans, partial, union
 
@@ -55,6 +56,30 @@ def _elementwise(equation: JaxprEqn, operands: list[Any], passing: Pass) -> Plan
         [where] * len(equation.outvars),
         lambda: bind(equation, [passing.within(operand, where) for operand in operands]),
     )
+
+
+# Functions with a derivative of their own that are as well called on a patch.
+_ACTIVATIONS = {"relu": jax.nn.relu, "relu6": jax.nn.relu6}
+
+
+def _activation(equation: JaxprEqn, operands: list[Any], passing: Pass) -> Plan | None:
+    function = _ACTIVATIONS.get(called(equation))
+    if function is None or len(operands) != 1 or not _is(equation, function):
+        return None
+    (operand,) = operands
+    return Plan([operand.spans], lambda: [function(operand.patch)])
+
+
+def _is(equation: JaxprEqn, function: Callable[[Any], Any]) -> bool:
+    """Whether an equation is a call of that function, not of another of its name: by the program of value and derivative."""
+    aval: Any = equation.invars[0].aval
+    shape = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+
+    def derivative(call: JaxprEqn) -> str:
+        along = lambda x, tangent: jax.jvp(lambda x: bind(call, [x]), (x,), (tangent,))
+        return str(jax.make_jaxpr(along)(shape, shape))
+
+    return derivative(equation) == derivative(jax.make_jaxpr(function)(shape).eqns[0])
 
 
 def _convolution(equation: JaxprEqn, operands: list[Any], passing: Pass) -> Plan | None:
@@ -256,6 +281,7 @@ RULES: dict[str, Rule] = {
         [f"reduce_{name}" for name in ("and", "max", "min", "or", "prod", "sum", "xor")] + ["argmax", "argmin"],
         _along("axes", drop=True),
     ),
+    "custom_jvp_call": _activation,
     "squeeze": _along("dimensions", drop=True),
     "rev": _along("dimensions", drop=False),
     **dict.fromkeys(["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "split"], _along("axis", drop=False)),

@@ -10,22 +10,15 @@ import jax
 from jaxviz.program import cost, marks
 from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, closed, subprograms
 
-# Call primitives whose equations the evaluator goes into; see `evaluate`.
-CALLS = frozenset(
-    {
-        "jit",
-        "pjit",
-        "closed_call",
-        "core_call",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "remat2",
-        "checkpoint",
-        "scan",
-        "while",
-        "cond",
-    }
-)
+# Call primitives: functions that are merely called, that have a derivative of their own, that are computed again for it.
+PLAIN_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+OWN_DERIVATIVE = frozenset({"custom_jvp_call", "custom_vjp_call"})
+REMAT = frozenset({"remat2", "checkpoint"})
+# Those whose operands and results are, one by one, those of the program inside; and loops and branches, where they are not.
+INLINE = PLAIN_CALLS | OWN_DERIVATIVE | REMAT
+CONTROL = frozenset({"scan", "while", "cond"})
+# All that the evaluator goes into; see `evaluate`.
+CALLS = INLINE | CONTROL
 
 
 class Key(NamedTuple):
@@ -193,7 +186,7 @@ class _Indexer:
     def _step(self, equation: JaxprEqn, lengths: tuple[int, ...], open_layers: list[_Open], looped: bool) -> Step:
         name, where = equation.primitive.name, open_layers[-1].where
         inner = subprograms(equation)
-        if not inner:
+        if name not in CALLS:  # its operations count; layers in it cannot be reached
             self._count(cost.flops(equation) * math.prod(lengths), open_layers)
             return Step((equation,), where=where)
         if name == "scan":
@@ -211,12 +204,8 @@ class _Indexer:
             for layer, count in zip(open_layers, most, strict=True):
                 layer.flops = count
             return Step((equation,), None, tuple(nodes), where)
-        if name in CALLS:
-            nodes = [self.node(program, lengths, open_layers, looped) for program in inner]
-            return Step((equation,), None, tuple(nodes), where)
-        for program in inner:  # a primitive that is not gone into: its operations count, its layers cannot be reached
-            _Indexer().node(program, lengths, open_layers, looped)
-        return Step((equation,), where=where)
+        nodes = [self.node(program, lengths, open_layers, looped) for program in inner]
+        return Step((equation,), None, tuple(nodes), where)
 
     def _count(self, flops: int, open_layers: list[_Open]) -> None:
         for layer in open_layers:

@@ -4,7 +4,8 @@
 
 Each figure is of a process of its own. Compilation: the first call and the second, EfficientNet-Lite0 at 224 x 224. Memory:
 by how much the process's peak grew from one gradient of the network to the end of the method, for 10, 100 and 1000
-evaluations, or as near as the method can be told to come, with 32 in flight, on the deeper CNN of `attribution.py`.
+evaluations, or as near as the method can be told to come, with 32 in flight, on the deeper CNN of `attribution.py`. Occlusion:
+evaluated near the windows only, and in whole, in turns in one process.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import functools
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -28,11 +30,13 @@ import numpy as np
 import report
 
 import jaxviz as jv
+from jaxviz.attribution.perturbation import windows
 
 KEY = jax.random.key(0)
 BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
 STEPS = (10, 100, 1000)
 LAYER = "Conv_5"  # of the deeper CNN, 8 x 8 x 128
+ROUNDS = 5
 HEAD = "head"  # of EfficientNet-Lite0, 7 x 7 x 1280
 
 
@@ -116,6 +120,46 @@ def memory(name: str, count: int) -> dict[str, float]:
     return {"peak": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
 
 
+def _efficientnet() -> tuple[jv.Model, tuple[int, ...]]:
+    return jv.Model.from_linen(*jv.models.efficientnet_lite0()), (1, 224, 224, 3)
+
+
+def _small() -> tuple[jv.Model, tuple[int, ...]]:
+    module, shape = jv.models.CNN(classes=10, channels=(32, 64, 128), depth=2, batch_norm=True), (1, 32, 32, 3)
+    return jv.Model.from_linen(module, module.init(KEY, jnp.zeros(shape))), shape
+
+
+# Per row: the network, and window and stride.
+WINDOWS: dict[str, tuple[Callable[[], tuple[jv.Model, tuple[int, ...]]], int, int]] = {
+    "EfficientNet-Lite0, 224 x 224, window 32, stride 16": (_efficientnet, 32, 16),
+    "CNN, 32 x 32, window 4, stride 4": (_small, 4, 4),
+}
+
+
+def nearby(name: str) -> dict[str, float]:
+    """Seconds of occlusion near the windows and in whole: the medians of calls in turns, after one of each."""
+    make, window, stride = WINDOWS[name]
+    model, shape = make()
+    inputs = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    own = windows.nearby.base
+
+    def near(*args: Any, **kwargs: Any) -> Any:
+        kept = own(*args, **kwargs)
+        if kept is None:
+            raise RuntimeError(f"{name}: jaxviz itself evaluates it in whole")
+        return kept
+
+    bases: dict[str, Callable[..., Any]] = {"near": near, "whole": lambda *args, **kwargs: None}
+    seconds: dict[str, list[float]] = {way: [] for way in bases}
+    for _ in range(ROUNDS + 1):
+        for way, base in bases.items():
+            windows.nearby.base = base
+            start = time.perf_counter()
+            jax.block_until_ready(jv.occlusion(model, inputs, target=0, window=window, stride=stride))
+            seconds[way].append(time.perf_counter() - start)
+    return {way: statistics.median(calls[1:]) for way, calls in seconds.items()}
+
+
 def _alone(*words: str) -> Any:
     done = subprocess.run([sys.executable, __file__, "--one", *words], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -124,14 +168,15 @@ def _alone(*words: str) -> Any:
 
 
 def main() -> None:
-    """Prints both tables."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--update-readme", action="store_true", help="put the tables into the README of this folder")
     arguments = parser.parse_args()
     if arguments.one:
         kind, name, *count = arguments.one
-        print(json.dumps(compilation(name) if kind == "compilation" else memory(name, int(*count))))
+        kinds = {"compilation": compilation, "memory": memory, "nearby": nearby}
+        print(json.dumps(kinds[kind](name, *map(int, count))))
         return
     lines = ["| method | first call | second call |", "|---|---|---|"]
     for name in compiled():
@@ -142,6 +187,12 @@ def main() -> None:
     for name in chunked(4):
         peaks = [_alone("memory", name, str(count))["peak"] for count in STEPS]
         lines.append(f"| {name} | {' | '.join(f'{peak:.0f} MiB' for peak in peaks)} |")
+        print(lines[-1], flush=True)
+    lines += ["", "| occlusion | near windows | in whole | times as fast |", "|---|---|---|---|"]
+    for name in WINDOWS:
+        found = _alone("nearby", name)
+        near, whole = found["near"], found["whole"]
+        lines.append(f"| {name} | {1000 * near:.0f} ms | {1000 * whole:.0f} ms | {whole / near:.2f} x |")
         print(lines[-1], flush=True)
     if arguments.update_readme:
         readme = Path(__file__).parent / "README.md"

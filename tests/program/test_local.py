@@ -272,3 +272,50 @@ def _linen(module):
 @pytest.mark.parametrize("kind", MODELS)
 def test_models(kind):
     compare(jv.Model.__call__, MODELS[kind](), INPUTS, (3, 4, None), (2, 3, 1), gain=1.2)
+
+
+def long_loop(params, x):
+    return lax.fori_loop(0, 100_000, lambda _, x: jnp.cos(x), convolution(x, params).sum((1, 2, 3)))
+
+
+def dear_branch(params, x):
+    x = convolution(x, params).sum((1, 2))
+    dear = lambda x: x @ jnp.ones((2, 9000), x.dtype) @ jnp.ones((9000, 2), x.dtype)
+    return lax.cond(x.sum() > 0, dear, lambda x: x, x)
+
+
+@pytest.mark.parametrize("function", [long_loop, dear_branch])
+def test_loops_and_branches_count(function):
+    """A convolution that is computed in part does not pay where most of the time goes into what follows."""
+    params, x = weights(3, 3, 2, 2), normal(1, 9, 9, 2)
+    places = np.arange(8)
+    where = (None, window_span(1, 9, 2, places), window_span(2, 9, 2, places), None)
+    alone = lambda params, x: convolution(x, params).sum((1, 2, 3))
+    bases = [jax.eval_shape(lambda f=f: local.base(f, (params,), x, where)) for f in (alone, function)]
+    assert bases[0] is not None
+    assert bases[1] is None
+
+
+@jax.custom_jvp
+def relu(x):
+    return jnp.maximum(x, 0)
+
+
+relu.defjvp(lambda primals, tangents: (relu(*primals), 2 * tangents[0]))
+
+
+def test_a_derivative_that_would_be_lost():
+    """Also of a function that is named as a known one; not where the values alone are asked for, nor after the window's part."""
+    params, x = weights(3, 3, 2, 2), normal(1, 9, 9, 2)
+    where = (None, window_span(1, 9, 2, np.arange(8)), window_span(2, 9, 2, np.arange(8)), None)
+
+    def pays(activation, derived=True):
+        function = lambda params, x: activation(convolution(x, params)).sum((1, 2, 3))
+        return jax.eval_shape(lambda: local.base(function, (params,), x, where, derived=derived)) is not None
+
+    assert pays(jax.nn.relu)
+    assert pays(jax.nn.relu6)
+    assert pays(lambda x: scaled(x.sum((1, 2), keepdims=True)))
+    assert pays(relu, derived=False)
+    assert not pays(relu)
+    assert not pays(scaled)

@@ -14,6 +14,7 @@ from jaxviz import views
 from jaxviz.model import Model
 from jaxviz.program import INPUT, Active, Program, Rules, Where, evaluate
 from jaxviz.program._compat import JaxprEqn, bind, scan_groups
+from jaxviz.program.trace import CALLS, PLAIN_CALLS
 from jaxviz.targets import Target, select
 
 
@@ -233,7 +234,7 @@ def _difference(result: jax.Array, derivative: jax.Array) -> jax.Array:
     return jnp.where(jnp.abs(difference) <= rounding, jnp.zeros_like(difference), difference)
 
 
-_WHOLE = frozenset({"custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint", "scan", "while", "cond"})
+_WHOLE = CALLS - PLAIN_CALLS
 # What may bring values to other places where shapes do not tell.
 _MIXING = "conv_general_dilated cumlogsumexp cummax cummin cumprod cumsum dot_general gather reshape rev sort transpose"
 _TOGETHER = (

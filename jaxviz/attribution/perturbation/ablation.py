@@ -9,11 +9,10 @@ import numpy as np
 
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of, scores_with
+from jaxviz.attribution.perturbation import nearby
+from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import local
-from jaxviz.program.spans import Spans, window_span
 from jaxviz.targets import TargetLike
 
 
@@ -73,10 +72,12 @@ def feature_ablation(
     scores: Any = functools.partial(_scores_without, game=ours)
     leaves = jax.tree.leaves(ours.inputs)
     boxes = ours.groups.boxes(leaves[0]) if len(leaves) == 1 and leaves[0].ndim > 2 else None
-    base = None if boxes is None else _base(boxes[0], ours)
-    if boxes is not None and base is not None:
-        scores = functools.partial(_scores_without_nearby, boxes[0], game=ours, base=base)
-        variations = variations, boxes[1][variations]
+    if boxes is not None:
+        windows = boxes[0], (1,) * len(boxes[0])
+        base = nearby.base(0, windows, ours.model, ours.inputs, ours.baseline, ours.target)
+        if base is not None:
+            scores = functools.partial(_scores_without_nearby, windows, game=ours, base=base)
+            variations = variations, boxes[1][variations]
     parts = collect(
         scores,
         variations,
@@ -164,45 +165,29 @@ def _scores_without(without: jax.Array, game: Game) -> jax.Array:
 
 
 @functools.partial(jit, static_argnums=0)
-def _base(sides: tuple[int, ...], game: Game) -> list[jax.Array] | None:
-    """What `_scores_without_nearby` needs of the activations at the inputs; None where it does not pay."""
-    leaf = jax.tree.leaves(game.inputs)[0]
-    return local.base(
-        functools.partial(scores_with, 0), (game.model, game.inputs, game.target), leaf, _spans(leaf, sides)
-    )
-
-
-@functools.partial(jit, static_argnums=0)
 def _scores_without_nearby(
-    sides: tuple[int, ...], variations: tuple[jax.Array, jax.Array], game: Game, base: list[jax.Array]
+    boxes: nearby.Windows, variations: tuple[jax.Array, jax.Array], game: Game, base: list[jax.Array]
 ) -> jax.Array:
     """As `_scores_without`, of the model evaluated only where a group's box changes it.
 
     Args:
-        sides: of the boxes.
+        boxes: their sides; they may stand anywhere.
         variations: the group that is left out and where its box starts.
         game: the game.
-        base: what `_base` gave.
+        base: what `nearby.base` gave.
     """
     leaf, fill = jax.tree.leaves(game.inputs)[0], jax.tree.leaves(game.baseline)[0]
-    where = _spans(leaf, sides)
     numbers = game.groups.lay(jnp.arange(game.groups.count, dtype=jnp.int32), leaf)
     numbers = jnp.broadcast_to(numbers, (numbers.shape[0], *leaf.shape[1:]))
 
     def score(without: jax.Array, start: jax.Array) -> jax.Array:
-        first = [jnp.int32(0), *start]
-        cut = lambda array: jax.lax.dynamic_slice(array, first, (array.shape[0], *sides))
-        patch = jnp.where(cut(numbers) != without, cut(leaf), cut(fill))
-        args = game.model, game.inputs, game.target
-        return local.onward(functools.partial(scores_with, 0), args, leaf, where, first, patch, base)
+        def patch(first: list[Any], shape: tuple[int, ...]) -> jax.Array:
+            cut = lambda array: jax.lax.dynamic_slice(array, first, (array.shape[0], *shape[1:]))
+            return jnp.where(cut(numbers) != without, cut(leaf), cut(fill))
+
+        return nearby.scores(0, boxes, start, patch, game.model, game.inputs, game.target, base)
 
     return jax.vmap(score)(*variations)
-
-
-def _spans(leaf: jax.Array, sides: tuple[int, ...]) -> Spans:
-    """Where a box of these sides can stand: a place for each start."""
-    each = enumerate(zip(leaf.shape[1:], sides, strict=True), 1)
-    return (None, *(window_span(axis, length, side, range(length - side + 1)) for axis, (length, side) in each))
 
 
 @jit

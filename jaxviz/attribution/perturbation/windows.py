@@ -10,13 +10,11 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.perturbation import nearby
 from jaxviz.attribution.perturbation.game import collect, scores_with, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype, feature_count
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import local
-from jaxviz.program.patches import sizes
-from jaxviz.program.spans import Spans, window_span
 from jaxviz.targets import Target, TargetLike
 
 
@@ -88,13 +86,13 @@ def occlusion(
                     f"{name}: stride {step} is larger than the window's side {side}, so some elements are never covered"
                 )
         starts = _starts(leaf.shape[1:], sides, steps)
-        given = {"model": model, "inputs": inputs, "target": prepared}
-        base = _base(number, (sides, steps), **given) if leaf.ndim > 2 else None
+        given = {"model": model, "inputs": inputs, "baseline": baseline, "target": prepared}
+        base = nearby.base(number, (sides, steps), **given)
         scores: Any = functools.partial(_scores, number, sides=np.array(sides, np.int32))
         if base is not None:
             scores = functools.partial(_scores_nearby, number, (sides, steps), base=base)
         parts = collect(
-            functools.partial(scores, baseline=baseline, **given),
+            functools.partial(scores, **given),
             starts,
             chunks.sizes(len(starts), leaf.shape[0], chunk_size, values=feature_count(*leaves)),
             progress=progress,
@@ -104,17 +102,11 @@ def occlusion(
     return jax.tree.unflatten(structure, attributions)
 
 
-def _places(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ...]) -> list[np.ndarray]:
-    """Where windows start, per axis: the last is the first that reaches the end."""
-    return [
-        np.arange(-(-(length - side) // step) + 1, dtype=np.int32) * np.int32(step)
-        for length, side, step in zip(shape, sides, steps, strict=True)
-    ]
-
-
 def _starts(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
     """Where windows start, `(windows + 1, axes)`: the first one outside, so that nothing is covered."""
-    places = np.stack(np.meshgrid(*_places(shape, sides, steps), indexing="ij"), axis=-1).reshape(-1, len(shape))
+    places = np.stack(np.meshgrid(*nearby.places(shape, (sides, steps)), indexing="ij"), axis=-1).reshape(
+        -1, len(shape)
+    )
     return np.concatenate([np.array([shape], np.int32), places])
 
 
@@ -124,14 +116,11 @@ def _shares(shape: tuple[int, ...], sides: tuple[int, ...], steps: tuple[int, ..
     The mean over the windows that cover an element is one along each axis after the other.
     """
     shares = []
-    for places, length, side in zip(_places(shape, sides, steps), shape, sides, strict=True):
+    for places, length, side in zip(nearby.places(shape, (sides, steps)), shape, sides, strict=True):
         positions = np.arange(length)
         covers = (positions >= places[:, None]) & (positions < places[:, None] + side)
         shares.append((covers / covers.sum(axis=0)).astype(np.float32))
     return shares
-
-
-_Windows = tuple[tuple[int, ...], tuple[int, ...]]  # sides and strides
 
 
 @functools.partial(jit, static_argnums=0)
@@ -148,16 +137,9 @@ def _scores(
 
 
 @functools.partial(jit, static_argnums=(0, 1))
-def _base(number: int, windows: _Windows, model: Model, inputs: Any, target: Target) -> list[jax.Array] | None:
-    """What `_scores_nearby` needs of the activations at the inputs; None where it is not worth while."""
-    leaf = jax.tree.leaves(inputs)[number]
-    return local.base(functools.partial(scores_with, number), (model, inputs, target), leaf, _spans(leaf, windows))
-
-
-@functools.partial(jit, static_argnums=(0, 1))
 def _scores_nearby(
     number: int,
-    windows: _Windows,
+    windows: nearby.Windows,
     starts: jax.Array,
     model: Model,
     inputs: Any,
@@ -167,29 +149,17 @@ def _scores_nearby(
 ) -> jax.Array:
     """As `_scores`, of the model evaluated only where a window changes it."""
     leaf, fill = jax.tree.leaves(inputs)[number], jax.tree.leaves(baseline)[number]
-    where, (sides, steps) = _spans(leaf, windows), windows
-    shape = sizes(leaf.shape, where)
 
     def score(start: jax.Array) -> jax.Array:
         # The window that covers nothing starts at the end: its patch is the last one's, as it is.
-        places = [jnp.int32(0), *(start // jnp.array(steps, jnp.int32))]
-        first = [
-            jnp.int32(0) if span is None else jnp.minimum(start[axis - 1], leaf.shape[axis] - shape[axis])
-            for axis, span in enumerate(where)
-        ]
-        covers = _covers(shape, first, start, sides)
-        patch = jnp.where(covers, *(jax.lax.dynamic_slice(array, first, shape) for array in (fill, leaf)))
-        function = functools.partial(scores_with, number)
-        return local.onward(function, (model, inputs, target), leaf, where, places, patch, base)
+        def patch(first: list[Any], shape: tuple[int, ...]) -> jax.Array:
+            covers = _covers(shape, first, start, windows[0])
+            cut = lambda array: jax.lax.dynamic_slice(array, first, shape)
+            return jnp.where(covers, cut(fill), cut(leaf))
+
+        return nearby.scores(number, windows, start, patch, model, inputs, target, base)
 
     return jax.vmap(score)(starts)
-
-
-def _spans(leaf: jax.Array, windows: _Windows) -> Spans:
-    """Where the windows stand on each axis of the input."""
-    shape = leaf.shape[1:]
-    each = zip(shape, windows[0], _places(shape, *windows), strict=True)
-    return (None, *(window_span(axis, length, side, starts) for axis, (length, side, starts) in enumerate(each, 1)))
 
 
 def _covers(shape: tuple[int, ...], first: Any, start: jax.Array, sides: Any) -> jax.Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution.perturbation import ablation
+from jaxviz.attribution.perturbation import ablation, nearby
 
 KEY = jax.random.key(3)
 
@@ -188,7 +188,7 @@ def test_near_the_groups(case, monkeypatch):
     model, settings = jv.Model.from_function(convolutional, KERNELS), {"mask": MASKS[case], "baseline": FILL}
     found = jv.feature_ablation(model, MAPS, chunk_size=200, **settings)
     assert near.called
-    monkeypatch.setattr(ablation, "_base", lambda *args: None)
+    monkeypatch.setattr(nearby, "base", lambda *args: None)
     expected = jv.feature_ablation(model, MAPS, chunk_size=200, **settings)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7)  # the scores are of the order of 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution.perturbation import windows
+from jaxviz.attribution.perturbation import nearby, windows
 
 
 def curved(params: Any, inputs: jax.Array) -> jax.Array:
@@ -117,8 +117,41 @@ def test_near_the_window(monkeypatch, window, stride, chunk_size):
     of_two, other = jv.occlusion(model, (maps, rest), **pair)
     assert near.call_count > count
     assert np.abs(other).max() > 0
-    monkeypatch.setattr(windows, "_base", lambda *args, **kwargs: None)
+    monkeypatch.setattr(nearby, "base", lambda *args, **kwargs: None)
     expected = jv.occlusion(model, maps, baseline=baseline, **settings)
     assert np.abs(expected).max() > 1e-3
     for each in (found, of_two):
         np.testing.assert_allclose(each, expected, rtol=0, atol=5e-7)  # the scores are of the order of 1
+
+
+@jax.custom_vjp
+def rounded(x: jax.Array) -> jax.Array:
+    return jnp.round(x)
+
+
+rounded.defvjp(lambda x: (rounded(x), None), lambda _, cotangent: (cotangent,))  # straight through
+
+
+@pytest.mark.parametrize("activation", [rounded, jax.nn.relu6])
+def test_derivatives_of_their_own_are_kept(monkeypatch, activation):
+    """Of the attribution itself; a covered window is exactly at the kink of `relu6`, whose derivative is 0 there."""
+
+    def apply(params: Any, maps: jax.Array) -> jax.Array:
+        maps = jax.lax.conv_general_dilated(maps, params, (1, 1), "SAME", dimension_numbers=LAYOUT)
+        return (activation(maps) ** 2 + activation(maps)).mean((1, 2, 3))
+
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 2)).astype(np.float32)
+    model = jv.Model.from_function(apply, kernel)
+    maps = np.random.default_rng(1).normal(size=(1, 12, 12, 1)).astype(np.float32)
+    near = Mock(side_effect=windows._scores_nearby)
+    monkeypatch.setattr(windows, "_scores_nearby", near)
+    loss = lambda maps, baseline: (1e3 * jv.occlusion(model, maps, window=4, baseline=baseline) ** 2).sum()
+    assert loss(maps, 0.0) > 0
+    assert near.call_count == 1
+    found = jax.grad(loss, argnums=(0, 1))(maps, np.zeros_like(maps))
+    assert near.call_count == (2 if activation is jax.nn.relu6 else 1)
+    monkeypatch.setattr(nearby, "base", lambda *args, **kwargs: None)
+    expected = jax.grad(loss, argnums=(0, 1))(maps, np.zeros_like(maps))
+    for one, other in zip(found, expected, strict=True):
+        assert np.abs(other).max() > 1e-3
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())

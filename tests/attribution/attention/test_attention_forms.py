@@ -107,7 +107,8 @@ def test_every_layout_of_a_product(product):
         return PRODUCTS[product](weights, v)
 
     model = of(function)
-    for logits in (LOGITS, LOGITS[1:]):  # products of one example may be written otherwise
+    # Products of one example may be written otherwise, where they are not written by einsum.
+    for logits in (LOGITS, LOGITS[1:]) if product in ("matrices", "mapped", "heads in front") else (LOGITS,):
         (found,) = jv.attention_maps(model, logits).values()
         np.testing.assert_allclose(found, softmax(logits), rtol=1e-5)
 
@@ -199,21 +200,20 @@ def stacked() -> jv.Model:
     return linen(Stack())
 
 
-@functools.cache
-def unrolled(remat: bool) -> jv.Model:
+def unrolled() -> jv.Model:
     params = stacked().params["params"]
     blocks = {f"block_{i}": jax.tree.map(lambda leaf, i=i: leaf[i], params["blocks"]) for i in range(2)}
     variables = {"params": {"head": params["head"], **blocks}}
-    return jv.Model.from_linen(Stack(scanned=False, remat=remat), variables)
+    return jv.Model.from_linen(Stack(scanned=False), variables)
 
 
 def test_scanned_and_checkpointed_layers_are_those_of_a_row():
-    row, checkpointed = unrolled(remat=False), jv.Model.from_linen(Stack(remat=True), stacked().params)
+    row, checkpointed = unrolled(), jv.Model.from_linen(Stack(remat=True), stacked().params)
     expected = jv.attention_maps(row, X)
     names = [f"MultiHeadDotProductAttention_{k}/attention_weights" for k in range(2)]
     assert list(expected) == [f"block_{i}/{name}" for i in range(2) for name in names]
     steps = [f"blocks/{name}@{i}" for i in range(2) for name in names]
-    for model, paths in ((stacked(), steps), (checkpointed, steps), (unrolled(remat=True), list(expected))):
+    for model, paths in ((stacked(), steps), (checkpointed, steps)):
         maps = jv.attention_maps(model, X)
         assert list(maps) == paths
         for one, other in zip(maps.values(), expected.values(), strict=True):

@@ -82,6 +82,7 @@ def diagnose(
 
     Note:
         Layers inside while loops, branches of conditionals and functions with a derivative rule of their own are not looked into.
+        A softmax, sigmoid or tanh at the end is found in the traced program, and not where it stands inside a loop or a branch.
 
     References:
         M. Sundararajan, A. Taly, Q. Yan. Axiomatic Attribution for Deep Networks (saturation, completeness). ICML 2017.

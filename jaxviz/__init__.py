@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxviz import watch as watch
     from jaxviz.attribution import AttributionWarning as AttributionWarning
     from jaxviz.attribution import Diagnosis as Diagnosis
+    from jaxviz.attribution import Finding as Finding
     from jaxviz.attribution import ablation_cam as ablation_cam
     from jaxviz.attribution import at_layer as at_layer
     from jaxviz.attribution import attention_maps as attention_maps
@@ -82,6 +83,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                 (
                     "AttributionWarning",
                     "Diagnosis",
+                    "Finding",
                     "ablation_cam",
                     "at_layer",
                     "attention_maps",

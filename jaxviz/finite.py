@@ -10,7 +10,13 @@ def counts(leaf: Any) -> tuple[int, int]:
     """How many values of an array are NaN, and how many infinite; none of one that cannot have them (integers, random keys)."""
     if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return 0, 0
-    return int(jnp.isnan(leaf).sum()), int(jnp.isinf(leaf).sum())
+    nan, inf = counted(leaf)
+    return int(nan), int(inf)
+
+
+def counted(leaf: Any) -> tuple[jax.Array, jax.Array]:
+    """How many values of a floating-point array are NaN, and how many infinite, as arrays: also while it is traced."""
+    return jnp.isnan(leaf).sum(), jnp.isinf(leaf).sum()
 
 
 def first(tree: Any) -> tuple[str, Any] | None:

@@ -22,15 +22,21 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class AttributionWarning(UserWarning):
-    """An attribution was computed as asked, but does not say what it seems to; `jaxviz.diagnose` says more."""
+    """An attribution was computed as asked, but does not say what it seems to; `jaxviz.diagnose` says more.
+
+    Methods give it for results on the CPU alone, and wait for these to look at them. On accelerators they never warn, so that
+    nothing waits: there, `jaxviz.diagnose` is to be asked.
+    """
 
 
 def cautious(method: Method) -> Method:
     """A public method of attribution that warns where its result is all zero, or not finite, for an example.
 
     Python shows a warning once for each line that it comes from: its text has no figures, so that it stays the same. Nothing is
-    computed on a device: results are looked at where NumPy sees them without a copy, on CPU, and not while they are traced. What
-    a method calls inside of itself is not looked at, only what it gives in the end.
+    computed on a device: results are looked at where NumPy sees them without a copy, on CPU, and not while they are traced. To
+    look at a result is to wait for it: on CPU a method returns when its result is there, and JAX's asynchronous dispatch ends
+    with it. On accelerators nothing waits, and methods never warn. What a method calls inside of itself is not looked at, only
+    what it gives in the end.
 
     Args:
         method: called `method(model, inputs, ...)`; the method of a class, `__call__(self, model, inputs, ...)`, which has a
@@ -41,11 +47,8 @@ def cautious(method: Method) -> Method:
     def looked_at(*args: Any, **settings: Any) -> Any:
         if _here.inside:
             return method(*args, **settings)
-        _here.inside = True
-        try:
+        with unwatched():
             attribution = method(*args, **settings)
-        finally:
-            _here.inside = False
         largest = _suspicious(attribution)
         if largest is not None:
             _warn(method, args, settings, largest)

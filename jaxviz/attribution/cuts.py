@@ -174,4 +174,6 @@ def _computed_from(key: Key, others: list[Key], program: Program, args: Any) -> 
 
     jaxpr = jax.make_jaxpr(values)(program.sites[key].leaves).jaxpr
     results = iter(reached(jaxpr, [True] * len(jaxpr.invars)))
-    return [other for other in others if sum(next(results) for _ in program.sites[other].leaves)]
+    # In lists: `any` stops at the first that is true, and would leave the rest to the next value.
+    each = {other: [next(results) for _ in program.sites[other].leaves] for other in others}
+    return [other for other in others if any(each[other])]

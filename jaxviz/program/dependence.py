@@ -81,7 +81,7 @@ def _while(
 
 
 # What is known of a value after one of these is the value itself, in another form.
-_FORMS = frozenset(
+FORMS = frozenset(
     {"broadcast_in_dim", "convert_element_type", "copy", "name", "reduce_precision", "reshape", "squeeze", "transpose"}
 )
 
@@ -94,7 +94,7 @@ def last_primitive(jaxpr: Jaxpr, atom: Any) -> str:
         if atom not in equation.outvars:
             continue
         name = equation.primitive.name
-        if name in _FORMS:
+        if name in FORMS:
             return last_primitive(jaxpr, equation.invars[0])
         if name in INLINE:
             inner = closed(subprograms(equation)[0])[0]

@@ -1,4 +1,4 @@
-"""What methods warn of: once, at the caller's line, and at no cost."""
+"""What methods warn of: once, at the caller's line, without a trace or an evaluation of their own."""
 
 import inspect
 import types

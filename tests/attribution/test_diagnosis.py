@@ -12,7 +12,10 @@ import pytest
 from flax import nnx
 
 import jaxviz as jv
+from jaxviz import views
 from jaxviz.attribution.diagnosis import diagnose as documented
+from jaxviz.attribution.diagnosis.functions import of_outputs
+from jaxviz.program.flow import Flow
 
 TRACES = 0
 
@@ -83,7 +86,7 @@ HEALTHY: dict[str, Callable[[], jv.Diagnosis]] = {
         mlp(), X, jv.integrated_gradients(mlp(), X, target=1), target=1, baseline=0
     ),
     "shapley_values": lambda: jv.diagnose(
-        mlp(), X, jv.shapley_values(mlp(), X, target=1, baseline=0.3), target=1, baseline=0.3, gap=0
+        mlp(), X, jv.shapley_values(mlp(), X, target=1, baseline=0.3), target=1, baseline=0.3, tolerance=0
     ),
     "softmax": lambda: jv.diagnose(mlp(nn.softmax), X / 10, target=1),
     "tokens": lambda: jv.diagnose(
@@ -104,6 +107,13 @@ HEALTHY: dict[str, Callable[[], jv.Diagnosis]] = {
     ),
     "an nnx module": lambda: jv.diagnose(jv.Model.from_nnx(nnx.Linear(5, 2, rngs=nnx.Rngs(0))), X, target=0),
     "a recurrent network": lambda: jv.diagnose(*recurrent(), target=0),
+    "shares without a softmax": lambda: jv.diagnose(
+        function(lambda x: x / x.sum(axis=1, keepdims=True)), f32([[1, 1e-4], [1e-5, 1]]), target=0
+    ),
+    "complex values": lambda: jv.diagnose(function(lambda x: jnp.abs(jv.tag(jnp.fft.fft(x), "spectrum"))), X, target=1),
+    "a ReLU is no sigmoid": lambda: jv.diagnose(
+        function(lambda x: nn.relu(jv.tag(x * 100, "in")) - jnp.tanh(x)), -np.abs(X) - 0.1, target=0
+    ),
     "outputs of several arrays": lambda: jv.diagnose(
         function(lambda x: (x, x**2)), X, target=lambda both: both[1][:, 0]
     ),
@@ -251,9 +261,9 @@ def test_each_finding(code):
     assert diagnosis
     assert not diagnosis.ok
     assert code in diagnosis.codes
-    for figure in finding.figures.values():
-        if type(figure) is tuple and figure and not isinstance(figure[0], str):
-            assert len(figure) == len(examples)
+    for value in finding.measured.values():
+        if type(value) is tuple and value and not isinstance(value[0], str):
+            assert len(value) == len(examples)
     assert f". {code}: " in str(diagnosis)
 
 
@@ -264,20 +274,20 @@ def test_each_code_is_documented():
     assert codes == set(FOUND)
 
 
-def test_figures_of_completeness_are_those_of_completeness_gap():
+def test_numbers_of_completeness_are_those_of_completeness_gap():
     model, inputs = mlp(), X * 3
     settings: Any = {"target": 0, "baseline": 0.1}
     attribution = jv.integrated_gradients(model, inputs, steps=1, quadrature="riemann_left", **settings)
     gap = np.asarray(jv.completeness_gap(model, inputs, attribution, **settings))
-    finding = only(jv.diagnose(model, inputs, attribution, gap=0, **settings), "completeness_gap")
-    figures = finding.figures
+    finding = only(jv.diagnose(model, inputs, attribution, tolerance=0, **settings), "completeness_gap")
+    measured = finding.measured
     np.testing.assert_allclose(
-        np.subtract(figures["sum"], figures["difference"]), gap[list(finding.examples)], rtol=1e-4
+        np.subtract(measured["sum"], measured["difference"]), gap[list(finding.examples)], rtol=1e-4
     )
-    assert jv.diagnose(model, inputs, attribution, gap=1e9, **settings).ok
-    without = jv.diagnose(model, inputs, attribution, gap=None, **settings)
+    assert jv.diagnose(model, inputs, attribution, tolerance=1e9, **settings).ok
+    without = jv.diagnose(model, inputs, attribution, tolerance=None, **settings)
     assert without.ok
-    assert "completeness (gap is None)" in str(without)
+    assert "completeness (tolerance is None)" in str(without)
 
 
 @pytest.mark.parametrize("last", ["softmax", "sigmoid", "tanh"])
@@ -289,7 +299,7 @@ def test_saturation_without_a_layer_to_name(last):
 
 
 def test_where_the_gradient_ends():
-    reason = lambda diagnosis: only(diagnosis, "gradient_zero").figures
+    reason = lambda diagnosis: only(diagnosis, "gradient_zero").measured
     off = reason(jv.diagnose(OFF(), X, target=0))
     assert off["between"] == ("the output of layer 'Dense_1'", "the input of layer 'Dense_2'")
     assert off["reason"].startswith("all 6 units are off: before the ReLU none is above -9")
@@ -305,6 +315,78 @@ def test_where_the_gradient_ends():
     params = {**table.params["params"], "Dense_0": {"kernel": jnp.ones((4, 4)), "bias": jnp.full(4, -1e3)}}
     ids = reason(jv.diagnose(table.with_params({"params": params}), TOKENS, target=0))
     assert ids["between"] == ("the output of layer 'Dense_0'", "the input of layer 'Dense_1'")
+
+
+def test_no_function_is_named_that_the_program_has_not():
+    zero = function(lambda x: jv.tag(0 * jv.tag(-(x**2), "in"), "out").sum(axis=1))
+    reason = only(jv.diagnose(zero, 100 + X), "gradient_zero").measured["reason"]
+    assert reason == "all 5 values of the output of layer 'out' are 0"
+    ones = function(lambda x: 0 * jv.tag(100 + x, "large") + 1)
+    assert jv.diagnose(ones, X, target=0).codes == ("score_constant", "gradient_zero")
+    cut = function(lambda x: jv.tag(nn.relu(jv.tag(x - 50, "in")), "out"))
+    assert jv.diagnose(cut, X, target=0).codes == ("score_constant", "gradient_zero")
+
+
+def quotient(x: jax.Array) -> jax.Array:
+    powers = jnp.exp(x - x.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [
+        (nn.relu6, "relu"),
+        (lambda x: x.clip(0), "relu"),
+        (lambda x: jnp.where(x < -1e9, 0, jnp.maximum(0, x)), "relu"),
+        (lambda x: nn.softmax(x)[:, None].reshape(4, 5).astype(jnp.bfloat16), "softmax"),
+        (lambda x: nn.softmax(x, axis=0), ""),
+        (lambda x: jnp.maximum(x, 1), ""),
+        (lambda x: jnp.minimum(nn.tanh(x), 0), ""),
+        (lambda x: jnp.where(x > 0, nn.tanh(x), x), ""),
+        (lambda x: x / (1 + jnp.exp(-x)), ""),
+    ],
+)
+def test_functions_in_a_program(last, name):
+    assert of_outputs(Flow(views.program(function(last), X))) == name
+
+
+WRITTEN: dict[str, tuple[str, Callable[[jax.Array], jax.Array]]] = {
+    "a quotient": ("softmax", quotient),
+    "the power of its logarithm": ("softmax", lambda x: jnp.exp(nn.log_softmax(x))),
+    "of each example": ("softmax", jax.vmap(lambda x: nn.softmax(x[None])[0])),
+    "of some": ("softmax", lambda x: nn.softmax(x, where=jnp.arange(3)[None] < 9)),
+    "a sigmoid": ("sigmoid", lambda x: 1 / (1 + jnp.exp(-x))),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_saturated_functions_however_they_are_written(name):
+    kind, last = WRITTEN[name]
+    finding = only(jv.diagnose(saturated(last), MIXED, target=0), f"{kind}_saturated")
+    assert finding.examples == (0, 1)
+    assert "model.until('logits')" in finding.advice
+
+
+def test_the_largest_is_1_to_rounding():
+    finding = only(jv.diagnose(saturated(nn.softmax), MIXED * 100, target=0), "softmax_saturated")
+    assert "The largest is 1 to rounding, so that" in finding.meaning
+
+
+def test_a_failure_while_it_runs_is_no_missing_derivative():
+    def fail(x: np.ndarray) -> np.ndarray:
+        raise ValueError("out of memory")
+
+    @jax.custom_jvp
+    def identity(x: jax.Array) -> jax.Array:
+        return x
+
+    @identity.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        told = jax.pure_callback(fail, jax.ShapeDtypeStruct(primals[0].shape, primals[0].dtype), primals[0])
+        return primals[0], tangents[0] * told
+
+    with pytest.raises(Exception, match="out of memory"):
+        jv.diagnose(function(lambda x: identity(x).sum(axis=1)), X)
 
 
 def test_a_saturated_gradient_says_to_explain_the_logit():
@@ -340,7 +422,7 @@ def test_several_inputs_and_layers():
     zero = only(jv.diagnose(model, inputs, attribution, baseline=0), "attribution_zero")
     assert "The attribution[1] is 0 everywhere" in zero.meaning
     half = only(jv.diagnose(model, inputs, baseline=(X, 3.0)), "partly_equals_baseline")
-    assert half.figures["share"] == (pytest.approx(5 / 6),) * 4
+    assert half.measured["share"] == (pytest.approx(5 / 6),) * 4
     layers = jv.at_layer(jv.gradient, ("a", "b"), jointly=False)(model, inputs)
     diagnosis = jv.diagnose(model, inputs, layers, baseline=0)
     assert "The attribution['b'] is 0" in str(diagnosis)
@@ -367,7 +449,7 @@ def test_half_and_double_precision():
     with jax.enable_x64(True):
         model = function(lambda x: (x @ jnp.asarray(KERNEL, jnp.float64))[:, 0] ** 2)
         inputs = np.asarray(X, np.float64)
-        assert jv.diagnose(model, inputs, jv.integrated_gradients(model, inputs), baseline=0, gap=1e-9).ok
+        assert jv.diagnose(model, inputs, jv.integrated_gradients(model, inputs), baseline=0, tolerance=1e-9).ok
 
 
 def test_the_same_each_time_and_traced_once():
@@ -396,8 +478,8 @@ def test_the_same_each_time_and_traced_once():
         ((mlp(), X, {"a": 1.0}), {"target": 0}, TypeError, r"attribution\['a'\] must be an array, got 1.0"),
         ((mlp(), X, ()), {"target": 0}, TypeError, "attribution must be an array or a pytree of arrays"),
         ((mlp(), X, np.array(list("abcd"))), {"target": 0}, TypeError, "attribution must be numbers"),
-        ((mlp(), X), {"target": 0, "gap": -1}, ValueError, r"gap must be in \[0, inf\)"),
-        ((mlp(), X), {"target": 0, "gap": "5%"}, TypeError, "gap must be a number"),
+        ((mlp(), X), {"target": 0, "tolerance": -1}, ValueError, r"tolerance must be in \[0, inf\)"),
+        ((mlp(), X), {"target": 0, "tolerance": "5%"}, TypeError, "tolerance must be a number"),
         ((mlp(), X), {"target": 0, "baseline": "black"}, TypeError, "baseline must be None, a number or an array"),
         ((mlp(), X), {"target": 0, "baseline": np.ones(4)}, ValueError, "does not broadcast"),
     ],

@@ -27,7 +27,7 @@ def test_everything(number):
     assert found == ["abcd"[number] in names for names in EXPECTED]
 
 
-def test_each_dependence_is_one_that_can_be_seen():
+def test_nothing_changes_where_no_dependence_is_told():
     # Where the program says that a result does not depend on an argument, another value of it changes nothing.
     values = [jnp.float32(2), jnp.float32(-3), jnp.float32(0.5), jnp.float32(1.5)]
     results = jax.jit(everything)(*values)

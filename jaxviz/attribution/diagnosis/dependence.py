@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import views
-from jaxviz.attribution.diagnosis.looking import Case, figure
+from jaxviz.attribution.diagnosis.case import Case, in_short
 from jaxviz.attribution.diagnosis.measurements import scores
 from jaxviz.program._compat import JaxprEqn
 from jaxviz.program.dependence import reached
 from jaxviz.targets import select
 
-# Random inputs that the score is measured at: two values of a small network may be equal by chance, eight are not.
+# Random inputs that the score is measured at: it may be the same at one of them by chance.
 _DRAWS = 8
 # Floating-point primitives whose derivative is 0 wherever it is.
 _FLAT = frozenset({"ceil", "floor", "round", "sign", "stop_gradient"})
@@ -91,7 +91,7 @@ def _measure(case: Case, number: int, name: str) -> None:
         "score_constant",
         constant,
         f"The score does not move: with {_DRAWS} random arrays in place of {name}, of the same mean and spread, it changed by at "
-        f"most {figure(moved[constant].max(initial=0))}, which is within rounding.",
+        f"most {in_short(moved[constant].max(initial=0))}, which is within rounding.",
         "Look for what holds it: units that are off or saturated, parameters that are 0, or a target that does not vary.",
         input=number,
         score=now,

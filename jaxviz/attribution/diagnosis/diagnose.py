@@ -1,6 +1,5 @@
 """`diagnose`: what happened, where an attribution does not say what it seems to."""
 
-import functools
 from typing import Any
 
 import jax
@@ -8,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import baseline_like, prepare
-from jaxviz.attribution.diagnosis import dependence, maps, measurements, numerics, saturation, vanishing
+from jaxviz.attribution.diagnosis import dependence, measurements, numerics, results, saturation, vanishing
+from jaxviz.attribution.diagnosis.case import Case
 from jaxviz.attribution.diagnosis.findings import Diagnosis
-from jaxviz.attribution.diagnosis.looking import Case
 from jaxviz.checks import check_number, given, is_traced
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
@@ -25,12 +24,14 @@ def diagnose(
     *,
     target: TargetLike = None,
     baseline: Any = None,
-    gap: float | None = 0.05,
+    tolerance: float | None = 0.05,
 ) -> Diagnosis:
     """Says in words why an attribution is not what it seems: all zero, not finite, incomplete, of a saturated score.
 
-    Nothing is guessed: each finding has the figures that were measured, for each example. This costs one evaluation of the model,
-    one gradient, and eight evaluations at random values of each input; the random values are the same each time.
+    Nothing is guessed: each finding has what was measured, for each example. This costs one evaluation of the model
+    and one gradient, eight evaluations at random values of each input, which are the same each time, and one at the baseline if
+    completeness is looked at. Where something is amiss (values that are not finite, a gradient of 0), it costs an evaluation and
+    a gradient again, with all layers looked at.
 
     Args:
         model: the model.
@@ -40,8 +41,8 @@ def diagnose(
         target: as the method was given.
         baseline: as the method was given: a number (0 is what methods take by default), an array that broadcasts to inputs, or a
             tuple of these for several inputs. None if it has none: equality with it and completeness are then not looked at.
-        gap: by how much the attribution may miss the difference of the score from that at the baseline, as a share of it; None
-            for methods that do not promise completeness.
+        tolerance: by how much the attribution may miss the difference of the score from that at the baseline, as a share of it;
+            None, for methods that do not promise completeness, leaves this out.
 
     Returns:
         A `Diagnosis`: true if there are findings, and `ok` if there are none; it prints as text. The codes of findings are
@@ -59,7 +60,7 @@ def diagnose(
     Raises:
         TypeError: if model is not a `Model`, inputs, attribution or baseline are no arrays, or something is traced by `jax.jit`.
         ValueError: if inputs are empty, have NaN or infinite values, target does not fit the outputs, an attribution has not the
-            examples as axis 0, or gap is negative.
+            examples as axis 0, or tolerance is negative.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -70,9 +71,9 @@ def diagnose(
         1 finding in 2 examples.
         <BLANKLINE>
         1. softmax_saturated: example 0
-           The outputs are probabilities: each is in [0, 1], and they sum to 1. The largest is at least 1 - 1.3e-09,
-           so that no output's derivative with respect to a logit exceeds 1.25e-09: gradients nearly vanish, and
-           attributions made of them are of rounding and of what little is left.
+           The outputs are those of a softmax. The largest is at least 1 - 1.3e-09, so that no output's derivative
+           with respect to a logit exceeds 1.25e-09: gradients nearly vanish, and attributions made of them are of
+           rounding and of what little is left.
            → Explain the logit instead: model.until('logits'), with the same target.
         <BLANKLINE>
         Looked at: parameters, activations, outputs, score, gradient.
@@ -81,6 +82,7 @@ def diagnose(
 
     Note:
         Layers inside while loops, branches of conditionals and functions with a derivative rule of their own are not looked into.
+        A softmax, sigmoid or tanh at the end is found in the traced program, and not where it stands inside a loop or a branch.
 
     References:
         M. Sundararajan, A. Taly, Q. Yan. Axiomatic Attribution for Deep Networks (saturation, completeness). ICML 2017.
@@ -93,22 +95,22 @@ def diagnose(
             f"{_NAME}: model, inputs or attribution are traced; it looks at values, so call it outside of jax.jit"
         )
     inputs, prepared = prepare(_NAME, model, inputs, target, differentiable=False)
-    if gap is not None:
-        check_number(_NAME, "gap", gap, 0)
+    if tolerance is not None:
+        check_number(_NAME, "tolerance", tolerance, 0)
     batch = jax.tree.leaves(inputs)[0].shape[0]
     _check_attribution(attribution, batch)
     start = None if baseline is None else baseline_like(_NAME, baseline, inputs)
     unseen = []
     places = measurements.places(model, inputs)
     first = () if any(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(inputs)) else places[:1]
-    measure = functools.partial(measurements.measure, model, inputs, prepared, watched=places)
+    settings: Any = {"watched": places, "followed": first}
     try:
-        forward, backward = jax.device_get(measure(followed=first))
-    except (
-        Exception
-    ) as error:  # of a model that has no gradient: methods that evaluate it alone explain it all the same
-        forward, backward = jax.device_get(measure(followed=None))
+        jax.eval_shape(lambda *arrays: measurements.measure(*arrays, **settings), model, inputs, prepared)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        # A model that has no gradient: methods that evaluate it alone explain it all the same.
+        settings["followed"] = None
         unseen.append(f"gradient (the score cannot be differentiated: {str(error).strip().splitlines()[0]})")
+    forward, backward = jax.device_get(measurements.measure(model, inputs, prepared, **settings))
     case = Case(model, inputs, prepared, batch, places, forward, backward)
     numerics.look(case)
     saturation.look(case)
@@ -116,16 +118,20 @@ def diagnose(
     vanishing.look(case)
     seen = ["parameters", "activations", "outputs", "score", *(["gradient"] if backward is not None else [])]
     if start is not None:
-        maps.look_at_baseline(case, start)
+        results.look_at_baseline(case, start)
         seen.append("baseline")
     if attribution is not None:
-        maps.look_at_attribution(case, attribution)
+        results.look_at_attribution(case, attribution)
         seen.append("attribution")
-        if start is not None and gap is not None and maps.is_one_explanation(attribution):
-            maps.look_at_gap(case, attribution, start, float(gap))
+        if start is not None and tolerance is not None and results.is_one_explanation(attribution):
+            results.look_at_gap(case, attribution, start, float(tolerance))
             seen.append("completeness")
         elif start is not None:
-            why = "gap is None" if gap is None else "several layers may share one score, or have it each for itself"
+            why = (
+                "tolerance is None"
+                if tolerance is None
+                else "several layers may share one score, or have it each for itself"
+            )
             unseen.append(f"completeness ({why})")
     else:
         unseen.append("attribution (none is given)")

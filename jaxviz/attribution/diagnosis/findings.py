@@ -1,4 +1,4 @@
-"""What a diagnosis finds, in words and figures."""
+"""What a diagnosis finds, in words and numbers."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ class Finding:
     Attributes:
         code: what it is, a name that stays the same: `"softmax_saturated"`, for instance; see `diagnose`.
         examples: the indices of the examples that it was found in.
-        figures: what was measured, by name. A tuple has one entry for each of these examples.
-        meaning: what it means, with the figures, in words.
+        measured: what was measured, by name. A tuple has one entry for each of these examples.
+        meaning: what it means, with the numbers, in words.
         advice: what to do.
     """
 
     code: str
     examples: tuple[int, ...]
-    figures: dict[str, Any]
+    measured: dict[str, Any]
     meaning: str
     advice: str
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxviz import views
+from jaxviz import finite, views
+from jaxviz.attribution.rules.pairs import is_float
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Edit, Key, Site, evaluate, paths
@@ -77,7 +78,7 @@ def places(model: Model, inputs: Any) -> tuple[Place, ...]:
     found = []
     for key in program.sites:
         leaves = program.sites[key].leaves
-        if key in _open(program.root) and any(map(_is_float, leaves)):
+        if key in _open(program.root) and any(map(is_float, leaves)):
             twins = others[key].leaves if key in others else (None,) * len(leaves)
             found.append(Place(key, tuple(_axis(leaf, twin, batch) for leaf, twin in zip(leaves, twins, strict=True))))
     return tuple(found)
@@ -147,7 +148,7 @@ def measure(
         found = select(outputs, target)
         values = {key: tuple(jax.tree.leaves(value)) for key, value in captured.items()}
         return found.sum(), Forward(
-            {path: _counts(leaf) for path, leaf in paths.flatten(model.params).items() if _is_float(leaf)},
+            {path: finite.counted(leaf) for path, leaf in paths.flatten(model.params).items() if is_float(leaf)},
             tuple(_numbers(values[place.key], place.axes, batch) for place in watched) if counted else (),
             _numbers(tuple(jax.tree.leaves(outputs)), None, batch),
             found,
@@ -175,7 +176,7 @@ def _is_alike(leaves: tuple[Any, ...], place: Place, outputs: Any) -> bool:
     """Whether a value has one number for each of the outputs."""
     if getattr(outputs, "ndim", 0) not in (1, 2) or len(leaves) != 1 or place.axes != (0,):
         return False
-    return _is_float(leaves[0]) and math.prod(leaves[0].shape) == math.prod(outputs.shape)
+    return jnp.issubdtype(leaves[0].dtype, jnp.floating) and math.prod(leaves[0].shape) == math.prod(outputs.shape)
 
 
 @jit
@@ -184,20 +185,12 @@ def scores(model: Model, inputs: Any, target: Target) -> jax.Array:
     return select(model(inputs), target)
 
 
-def _is_float(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
-
-
 def _zeros(leaf: Any) -> jax.Array:
     return jnp.zeros(leaf.shape, leaf.dtype)
 
 
 def _plus(value: Any, added: Any) -> Any:
-    return value + added if _is_float(value) else value
-
-
-def _counts(leaf: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jnp.isnan(leaf).sum(), jnp.isinf(leaf).sum()
+    return value + added if is_float(value) else value
 
 
 def _numbers(leaves: tuple[Any, ...], axes: tuple[int | None, ...] | None, batch: int) -> Numbers:
@@ -205,12 +198,13 @@ def _numbers(leaves: tuple[Any, ...], axes: tuple[int | None, ...] | None, batch
     widest = jnp.result_type(float)
     largest, nan, inf = jnp.zeros(batch, widest), jnp.zeros(batch, jnp.int32), jnp.zeros(batch, jnp.int32)
     for number, leaf in enumerate(leaves):
-        if not _is_float(leaf) or not leaf.size:
+        if not is_float(leaf) or not leaf.size:
             continue
         axis = axes[number] if axes is not None else (0 if leaf.shape[:1] == (batch,) else None)
         rows = leaf.reshape(1, -1) if axis is None else jnp.moveaxis(leaf, axis, 0).reshape(batch, -1)
         # What is NaN or infinite is counted, and not among the largest.
-        sizes = jnp.where(jnp.isfinite(rows), jnp.abs(rows), jnp.zeros_like(rows)).max(axis=1)
+        sizes = jnp.abs(rows)
+        sizes = jnp.where(jnp.isfinite(rows), sizes, jnp.zeros_like(sizes)).max(axis=1)
         largest = jnp.maximum(largest, jnp.broadcast_to(sizes.astype(widest), (batch,)))
         nan = nan + jnp.isnan(rows).sum(axis=1).astype(jnp.int32)
         inf = inf + jnp.isinf(rows).sum(axis=1).astype(jnp.int32)

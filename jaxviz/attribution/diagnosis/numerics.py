@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxviz.attribution.diagnosis.looking import Case
+from jaxviz.attribution.diagnosis.case import Case
 from jaxviz.attribution.diagnosis.measurements import Numbers
 from jaxviz.finite import in_words
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz import views
-from jaxviz.attribution.diagnosis.looking import Case, figure
-from jaxviz.program.dependence import last_primitive
+from jaxviz.attribution.diagnosis.case import Case, in_short
+from jaxviz.attribution.diagnosis.functions import of_outputs
 
 # The derivative of an output with respect to what enters the softmax (p (1 - p)), sigmoid or tanh is less than this.
 _SATURATED = 1e-3
@@ -16,7 +15,7 @@ Squash = Callable[[np.ndarray], np.ndarray]
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
-    """The softmax over the last axis."""
+    """The softmax over the last axis, in double precision whatever JAX is set to."""
     powers = np.exp(values - values.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
@@ -34,27 +33,30 @@ def look(case: Case) -> None:
     if case.forward.values is None or not jnp.issubdtype(case.forward.values.dtype, jnp.floating):
         return
     outputs = np.asarray(case.forward.values, np.float64)
-    kind, logits = _kind(case, outputs)
-    if not kind:
+    kind = of_outputs(case.flow)
+    if kind not in SQUASHES or (kind == "softmax" and outputs.ndim == 1):
         return
+    logits = _logits(case, kind, outputs)
     if kind == "softmax":
         # All but the largest, added up: in floating point this is told where 1 minus the largest is not.
         rest = outputs.sum(axis=1, where=np.arange(outputs.shape[1]) != outputs.argmax(axis=1)[:, None])
-        derivative, figures = rest * (1 - rest), {"largest": outputs.max(axis=1)}
+        derivative, measured = rest * (1 - rest), {"largest": outputs.max(axis=1)}
     else:
         # With an index as target the score is one of the outputs; a callable may use all of them.
         single = case.target.function is None
         explained = np.asarray(case.forward.scores, np.float64)[:, None] if single else outputs.reshape(case.batch, -1)
         slopes = explained * (1 - explained) if kind == "sigmoid" else 1 - explained**2
-        derivative, figures = slopes.max(axis=1), {"score": case.forward.scores}
+        derivative, measured = slopes.max(axis=1), {"score": case.forward.scores}
     saturated = np.isfinite(derivative) & (derivative < _SATURATED)
     if not saturated.any():
         return
-    bound = figure(derivative[saturated].max())
+    bound = in_short(derivative[saturated].max())
     if kind == "softmax":
+        most = rest[saturated].max()
+        largest = f"at least 1 - {most:.2g}" if most else "1 to rounding"
         told = (
-            f"The outputs are probabilities: each is in [0, 1], and they sum to 1. The largest is at least "
-            f"1 - {rest[saturated].max():.2g}, so that no output's derivative with respect to a logit exceeds {bound}"
+            f"The outputs are those of a softmax. The largest is {largest}, so that "
+            f"no output's derivative with respect to a logit exceeds {bound}"
         )
     else:
         told = f"The outputs are those of a {kind}, whose derivative is at most {bound}"
@@ -63,7 +65,7 @@ def look(case: Case) -> None:
         saturated,
         f"{told}: gradients nearly vanish, and attributions made of them are of rounding and of what little is left.",
         _instead(kind, logits),
-        **figures,
+        **measured,
         derivative=derivative,
         logits=logits,
     )
@@ -79,25 +81,16 @@ def _instead(kind: str, logits: str | None) -> str:
     return f"Explain the {what} instead: model.until({logits}), with the same target."
 
 
-def _kind(case: Case, outputs: np.ndarray) -> tuple[str, str | None]:
-    """Which function the outputs are of, if of one, and the arguments of `until` for the layer that it is computed from."""
+def _logits(case: Case, kind: str, outputs: np.ndarray) -> str | None:
+    """The arguments of `until` for the layer that the outputs are computed from, if there is one."""
     single = np.asarray(case.forward.values)
     tolerance = max(1e-5, 4 * float(jnp.finfo(single.dtype).eps) * (single.shape[-1] if single.ndim == 2 else 1))
-    kinds = ["sigmoid", "tanh"]
-    if outputs.ndim == 2 and outputs.shape[1] > 1:
-        kinds.insert(0, "softmax")
     for index in sorted(case.forward.alike, reverse=True):
         values = np.asarray(case.forward.alike[index], np.float64)
-        for kind in kinds:
-            # Where all are near 0, the identity is near the tanh.
-            if np.allclose(SQUASHES[kind](values), outputs, rtol=0, atol=tolerance) and not np.allclose(
-                values, outputs
-            ):
-                return kind, _until(case, index)
-    if "softmax" in kinds and (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=tolerance):
-        return "softmax", None
-    program = views.program(case.model, case.inputs).root.jaxpr
-    return {"logistic": "sigmoid", "tanh": "tanh"}.get(last_primitive(program, program.outvars[0]), ""), None
+        # Where all are near 0, the identity is near the tanh.
+        if np.allclose(SQUASHES[kind](values), outputs, rtol=0, atol=tolerance) and not np.allclose(values, outputs):
+            return _until(case, index)
+    return None
 
 
 def _until(case: Case, index: int) -> str:
@@ -105,18 +98,22 @@ def _until(case: Case, index: int) -> str:
     return repr(key.layer) if key.side == "output" else f"{key.layer!r}, side={key.side!r}"
 
 
-def between(before: np.ndarray, after: np.ndarray) -> str:
-    """Which function leads from one value to the next and has a derivative of 0 there, in words; empty where none is known."""
+def between(kind: str, before: np.ndarray, after: np.ndarray) -> str:
+    """What stops a derivative from one value to the next, in words; empty where none is known.
+
+    Args:
+        kind: the function that the later value is the result of, as `functions.of_value` tells it.
+        before: the earlier value.
+        after: the later value.
+    """
     if before.shape != after.shape:
         return ""
-    same = lambda values: np.allclose(values, after, rtol=1e-3, atol=1e-6)
-    if (before <= 0).all() and not after.any():
+    if kind == "relu" and (before <= 0).all() and not after.any():
         return (
             f"all {after.shape[-1] if after.ndim == 1 else after[0].size} units are off: before the ReLU none is above "
-            f"{figure(before.max())}, after it all are 0"
+            f"{in_short(before.max())}, after it all are 0"
         )
-    ends = lambda values: f"{figure(values.min())} to {figure(values.max())}"
-    for kind, squash in SQUASHES.items():
-        if same(squash(before)):
-            return f"the {kind} is saturated: before it are values from {ends(before)}, after it from {ends(after)}"
+    ends = lambda values: f"{in_short(values.min())} to {in_short(values.max())}"
+    if kind in SQUASHES and np.allclose(SQUASHES[kind](before), after, rtol=1e-3, atol=1e-6):
+        return f"the {kind} is saturated: before it are values from {ends(before)}, after it from {ends(after)}"
     return ""

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.attribution.diagnosis.looking import Case
+from jaxviz.attribution.diagnosis.case import Case
+from jaxviz.attribution.diagnosis.functions import of_layer, of_outputs
 from jaxviz.attribution.diagnosis.measurements import Numbers, Place
 from jaxviz.attribution.diagnosis.saturation import between
 from jaxviz.program import paths
@@ -26,7 +27,9 @@ def look(case: Case) -> None:
     """
     if case.backward is None:
         return
-    told = {finding.figures["input"] for finding in case.findings if finding.code in ("input_ignored", "no_derivative")}
+    told = {
+        finding.measured["input"] for finding in case.findings if finding.code in ("input_ignored", "no_derivative")
+    }
     leaves = jax.tree.leaves(case.inputs)
     floating = [number for number, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     start = [_zero(case.backward.inputs[number]) for number in floating if number not in told]
@@ -78,14 +81,15 @@ def _why(case: Case, lost: Any, reached: Any, examples: np.ndarray) -> str:
     if reached is None:
         return "the target has a derivative of 0 at these outputs"
     before, after = _values(case, lost, examples), _values(case, reached, examples)
-    if before is not None and after is not None and (found := between(before, after)):
-        return found
     if isinstance(reached, Place):
         layer = reached.key.layer.partition("#")[0]  # a further call has the same parameters
         params = paths.flatten(case.model.params)
         kernels = [leaf for path, leaf in params.items() if f"/{layer}/" in f"/{path}" and np.ndim(leaf) > 1]
         if kernels and not any(np.any(leaf) for leaf in kernels):
             return f"all weights of layer {layer!r} are 0"
+    kind = of_layer(case.flow, reached.key) if isinstance(reached, Place) else of_outputs(case.flow)
+    if before is not None and after is not None and (found := between(kind, before, after)):
+        return found
     if after is not None and not after.any():
         return f"all {after[0].size} values of {reached} are 0"
     return "what is computed between the two has a derivative of 0 there; jaxviz.tag names values on the way"

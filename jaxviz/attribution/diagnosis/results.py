@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.caution import largest_values
-from jaxviz.attribution.diagnosis.looking import Case, figure
+from jaxviz.attribution.diagnosis.case import Case, in_short
 from jaxviz.attribution.diagnosis.measurements import scores
 
 # The share of an example's values that are the baseline's, from which on it is told.
@@ -85,7 +85,7 @@ def look_at_attribution(case: Case, attribution: Any) -> None:
             "attribution_constant",
             constant,
             f"{_capital(name)} has the same value at all of its {values.shape[1]} places, from "
-            f"{figure(values[constant].min(initial=np.inf))} to {figure(values[constant].max(initial=-np.inf))} among these "
+            f"{in_short(values[constant].min(initial=np.inf))} to {in_short(values[constant].max(initial=-np.inf))} among these "
             "examples: it tells no place from another.",
             "Look whether it was averaged or filled on the way. A linear score has such a gradient; input_x_gradient tells its "
             "inputs apart.",
@@ -93,7 +93,7 @@ def look_at_attribution(case: Case, attribution: Any) -> None:
         )
 
 
-def look_at_gap(case: Case, attribution: Any, baseline: Any, gap: float) -> None:
+def look_at_gap(case: Case, attribution: Any, baseline: Any, tolerance: float) -> None:
     """Notes which attributions do not sum to the difference of the score, up to a share of it."""
     leaves = [np.asarray(leaf, np.float64).reshape(case.batch, -1) for leaf in jax.tree.leaves(attribution)]
     values = np.concatenate(leaves, axis=1)
@@ -103,7 +103,7 @@ def look_at_gap(case: Case, attribution: Any, baseline: Any, gap: float) -> None
     missed = np.abs(sums - difference)
     eps = float(jnp.finfo(case.forward.scores.dtype).eps)
     rounding = 16 * eps * (np.abs(values).sum(axis=1) + np.abs(now) + np.abs(start))
-    found = np.isfinite(missed) & (missed > gap * np.abs(difference) + rounding)
+    found = np.isfinite(missed) & (missed > tolerance * np.abs(difference) + rounding)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = missed / np.abs(difference)
     worst = int(np.argmax(np.where(found, missed, -1)))
@@ -111,11 +111,11 @@ def look_at_gap(case: Case, attribution: Any, baseline: Any, gap: float) -> None
         "completeness_gap",
         found,
         f"The attributions do not sum to the score's difference from the baseline: the gap is {_percent(share[found])} of it, "
-        f"{_percent(np.array([gap]))} are allowed. In example {worst} they sum to {figure(sums[worst])}, and the score differs "
-        f"by {figure(difference[worst])}.",
+        f"{_percent(np.array([tolerance]))} are allowed. In example {worst} they sum to {in_short(sums[worst])}, and the score "
+        f"differs by {in_short(difference[worst])}.",
         "Take more steps, or another quadrature ('gauss_legendre'), and give the baseline and target of the method here. Methods "
-        "that do not promise completeness (a gradient, a class activation map, occlusion) have a gap by nature: gap=None leaves "
-        "it out.",
+        "that do not promise completeness (a gradient, a class activation map, occlusion) have a gap by nature: tolerance=None "
+        "leaves it out.",
         sum=sums,
         difference=difference,
         share=share,
@@ -164,7 +164,7 @@ def _zero(case: Case, name: str, zero: np.ndarray) -> None:
     if case.backward is not None:
         largest = np.max([numbers.largest for numbers in case.backward.inputs], axis=0)[unexplained].min()
         if largest > 0:
-            gradient = f" The gradient of the score is not 0 there; its largest value is at least {figure(largest)}."
+            gradient = f" The gradient of the score is not 0 there; its largest value is at least {in_short(largest)}."
     case.note(
         "attribution_zero",
         unexplained,

@@ -1,4 +1,4 @@
-"""What a diagnosis looks at, and what it notes of it."""
+"""`Case`: what a diagnosis looks at, and what it notes of it."""
 
 import functools
 from dataclasses import dataclass, field
@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxviz import views
 from jaxviz.attribution.diagnosis.findings import Finding
 from jaxviz.attribution.diagnosis.measurements import Backward, Forward, Numbers, Place, measure
 from jaxviz.model import Model
+from jaxviz.program.flow import Flow
 from jaxviz.targets import Target
 
 
@@ -48,7 +50,12 @@ class Case:
         settings: Any = {"watched": self.places, "followed": self.places}
         return jax.device_get(measure(self.model, self.inputs, self.target, **settings))[1].activations
 
-    def note(self, code: str, examples: Any, meaning: str, advice: str, **figures: Any) -> None:
+    @functools.cached_property
+    def flow(self) -> Flow:
+        """Where the values of the traced program come from."""
+        return Flow(views.program(self.model, self.inputs))
+
+    def note(self, code: str, examples: Any, meaning: str, advice: str, **measured: Any) -> None:
         """Adds a finding, if it is of any example.
 
         Args:
@@ -56,14 +63,14 @@ class Case:
             examples: which examples it is of, a mask `(batch,)`.
             meaning: see `Finding`.
             advice: see `Finding`.
-            figures: what was measured. Of an array `(batch,)` those of the examples are kept.
+            measured: what was measured. Of an array `(batch,)` those of the examples are kept.
         """
         found = np.flatnonzero(examples)
         if not len(found):
             return
         chosen = {
-            name: tuple(np.asarray(figure)[found].tolist()) if np.shape(figure) == (self.batch,) else figure
-            for name, figure in figures.items()
+            name: tuple(np.asarray(value)[found].tolist()) if np.shape(value) == (self.batch,) else value
+            for name, value in measured.items()
         }
         self.findings.append(Finding(code, tuple(found.tolist()), chosen, meaning, advice))
 
@@ -76,6 +83,6 @@ class Case:
         return mask
 
 
-def figure(value: Any) -> str:
+def in_short(value: Any) -> str:
     """A number as messages show it."""
     return f"{float(value):.3g}"

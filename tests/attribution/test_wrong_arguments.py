@@ -74,7 +74,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "diagnose": {},
     "completeness_gap": {"attribution": X},
 }
-WRONG = {
+WRONG: dict[str, Any] = {
     "channels": (
         {"inputs": jnp.ones((2, 4, 4, 5))},
         ValueError,

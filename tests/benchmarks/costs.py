@@ -55,6 +55,7 @@ def chunked(count: int) -> dict[str, Callable[..., Any]]:
     return {
         "integrated_gradients": functools.partial(jv.integrated_gradients, steps=count),
         "expected_gradients": functools.partial(jv.expected_gradients, baselines=baselines[:8], samples=count, key=KEY),
+        "blur_integrated_gradients": functools.partial(jv.blur_integrated_gradients, steps=count),
         "smooth(gradient)": functools.partial(jv.smooth(jv.gradient, samples=count, noise=0.1), key=KEY),
         "deep_shap": functools.partial(jv.deep_shap, baselines=baselines),
         "conductance": functools.partial(jv.conductance, layer=LAYER, steps=count),

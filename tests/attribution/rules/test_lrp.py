@@ -171,6 +171,7 @@ ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # where a function is 0
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_elementwise_functions_pass_relevance(name):
     function = ELEMENTWISE[name]

@@ -1,6 +1,5 @@
 """The command line."""
 
-import functools
 import os
 import signal
 import subprocess
@@ -47,16 +46,13 @@ def test_default_folders_are_new_ones(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as a signal")
 def test_an_interrupted_demo_leaves_a_readable_log(tmp_path):
-    command = [sys.executable, "-m", "jaxviz", "demo", "--quick", "--task", "xor", "--logdir", str(tmp_path / "log")]
-    demo = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ},
-        # A test run in the background of a shell has this signal switched off, and its children with it.
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    # A test run in the background of a shell has this signal switched off, and its children with it.
+    program = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('jaxviz', run_name='__main__')"
     )
+    command = [sys.executable, "-c", program, "demo", "--quick", "--task", "xor", "--logdir", str(tmp_path / "log")]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     deadline = time.monotonic() + 120
     while not list((tmp_path / "log" / "xor").glob("pictures/*.png")):  # in the midst of it
         assert time.monotonic() < deadline

@@ -10,7 +10,7 @@ import attribution
 import jax
 import numpy as np
 from settings import Settings
-from timing import Comparison, interleave, seconds_of
+from timing import Comparison, interleave, seconds_of_each
 
 import jaxviz as jv
 
@@ -18,6 +18,7 @@ import jaxviz as jv
 NETWORKS = {**attribution.NETWORKS, "tabular": (jv.models.MLP(features=(64, 64, 10)), (16, 64))}
 KEY = jax.random.key(0)
 SMALL, MANY, AT_LEAST = 4.0, 10.0, 1.0  # how many times as fast as the peer
+IN_A_ROW = {"mlp": 20, "tabular": 20, "cnn": 5, "deep_cnn": 3}  # calls of one timing
 
 
 class Case(NamedTuple):
@@ -72,9 +73,10 @@ def run(settings: Settings) -> Iterator[Comparison]:
                 model, inputs, target = networks[case.network]
                 call = lambda case=case, m=model, x=inputs, t=target: case.call(m, x, target=t)
                 words = {"network": case.network, "method": case.method, "samples": case.samples, "layer": case.layer}
+                count = IN_A_ROW[case.network]
                 calls = {
-                    "ours": lambda call=call: seconds_of(call),
-                    "torch": lambda words=words: float(torch.ask("time", **words)),
+                    "ours": lambda call=call, count=count: seconds_of_each(call, count),
+                    "torch": lambda words=words, count=count: float(torch.ask("time", **words, count=count)),
                 }
                 seconds = interleave(calls, settings.rounds(7))
                 name = f"{case.network} {case.method}{' at a layer' if case.layer is not None else ''}"

@@ -113,8 +113,8 @@ class Propagation:
 
     def _function(self, equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
         """An activation function as a whole."""
-        shape = equation.outvars[0].aval.shape  # type: ignore[attr-defined]
-        if len(operands) > 1 or operands[0].value.shape != shape:
+        result: Any = equation.outvars[0].aval
+        if len(operands) > 1 or operands[0].value.shape != result.shape:
             return NotImplemented  # another function of that name
         return self._elementwise(equation, operands, where)
 

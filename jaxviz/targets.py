@@ -69,8 +69,8 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
         )
     if not isinstance(index, jax.core.Tracer):
         values = np.asarray(index)
-        wrong = values[(values < 0) | (values >= shape[1])]
-        if wrong.size:
+        if np.minimum.reduce(values, axis=None) < 0 or np.maximum.reduce(values, axis=None) >= shape[1]:
+            wrong = values[(values < 0) | (values >= shape[1])]
             raise ValueError(
                 f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}"
             )

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz import targets
+from jaxviz import host, targets
 from jaxviz.checks import check_choice as check_choice
 from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_key as check_key
@@ -43,42 +43,61 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
         raise TypeError(
             f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got {type(inputs).__name__}"
         )
-    leaves = inputs if type(inputs) is tuple else (inputs,)
+    several = type(inputs) is tuple
+    leaves = inputs if several else (inputs,)
     if not leaves:
         raise TypeError(f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got ()")
     for index, leaf in enumerate(leaves):
-        name = f"inputs[{index}]" if type(inputs) is tuple else "inputs"
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-            raise TypeError(f"{function}: {name} must be an array, got {type(leaf).__name__}")
+            raise TypeError(f"{function}: {_name(several, index)} must be an array, got {type(leaf).__name__}")
         if isinstance(leaf, np.ma.MaskedArray):
+            name = _name(several, index)
             raise TypeError(
                 f"{function}: {name} is a masked array; say what stands for what is masked: {name}.filled(...)"
             )
-        if not (jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)):
-            raise TypeError(f"{function}: {name} must be an array of numbers, got dtype {leaf.dtype}")
-        if not leaf.shape:
-            raise ValueError(f"{function}: {name} is a scalar; axis 0 must be the batch")
-        if 0 in leaf.shape:
-            raise ValueError(f"{function}: {name} has shape {tuple(leaf.shape)}, in which there is nothing to explain")
-        if leaf.shape[0] != leaves[0].shape[0]:
-            raise ValueError(
-                f"{function}: all inputs must have the same batch size on axis 0, "
-                f"got shapes {[tuple(leaf.shape) for leaf in leaves]}"
-            )
-        if differentiable and not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(
-                f"{function}: {name} has dtype {leaf.dtype}, which cannot be differentiated; {_instead(function, model, inputs)}"
-            )
+    kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
+    _check_kinds(function, several, kinds)
+    if differentiable:
+        for index, (_, dtype) in enumerate(kinds):
+            if not _is_floating(dtype):
+                raise TypeError(
+                    f"{function}: {_name(several, index)} has dtype {dtype}, which cannot be differentiated; "
+                    f"{_instead(function, model, inputs)}"
+                )
     arrays = [as_array(leaf) for leaf in leaves]
-    inputs = tuple(arrays) if type(inputs) is tuple else arrays[0]
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays) and not all_finite(arrays):
-        counts = {
-            f"inputs[{i}]" if type(inputs) is tuple else "inputs": int(np.sum(~np.isfinite(leaf)))
-            for i, leaf in enumerate(arrays)
-        }
+    inputs = tuple(arrays) if several else arrays[0]
+    if not all_finite(arrays) and not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays):
+        counts = {_name(several, i): int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(arrays)}
         found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
         raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
     return inputs
+
+
+def _name(several: bool, index: int) -> str:
+    return f"inputs[{index}]" if several else "inputs"
+
+
+@functools.lru_cache(maxsize=256)  # what has passed once passes
+def _check_kinds(function: str, several: bool, kinds: tuple[tuple[Any, Any], ...]) -> None:
+    """Raises unless arrays of these shapes and dtypes can be a model's inputs."""
+    for index, (shape, dtype) in enumerate(kinds):
+        name = _name(several, index)
+        if not (jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)):
+            raise TypeError(f"{function}: {name} must be an array of numbers, got dtype {dtype}")
+        if not shape:
+            raise ValueError(f"{function}: {name} is a scalar; axis 0 must be the batch")
+        if 0 in shape:
+            raise ValueError(f"{function}: {name} has shape {tuple(shape)}, in which there is nothing to explain")
+        if shape[0] != kinds[0][0][0]:
+            raise ValueError(
+                f"{function}: all inputs must have the same batch size on axis 0, "
+                f"got shapes {[tuple(shape) for shape, _ in kinds]}"
+            )
+
+
+@functools.cache
+def _is_floating(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating))
 
 
 def as_array(value: Any) -> jax.Array:
@@ -129,6 +148,8 @@ def baseline_like(function: str, baseline: Any, inputs: Any) -> Any:
 
 def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.Array:
     if baseline is None:
+        if leaf.size <= _SMALL and is_top_level(leaf):
+            return _filled(0, leaf.shape, leaf.dtype)
         baseline = 0
     if not isinstance(baseline, int | float | np.number | np.ndarray | jax.Array) or isinstance(baseline, bool):
         raise TypeError(f"{function}: {name} must be None, a number or an array, got {type(baseline).__name__}")
@@ -219,8 +240,8 @@ def _all_finite(leaf: jax.Array) -> jax.Array:
 
 
 def _finite(leaf: jax.Array) -> bool:
-    if all(device.platform == "cpu" for device in leaf.devices()) and leaf.is_fully_addressable:
-        return bool(np.isfinite(np.asarray(leaf)).all())  # without a copy
+    if host.sees(leaf):
+        return host.is_finite(np.asarray(leaf))
     result = _all_finite(leaf)
     # Constants inside a jitted function are not looked at.
     return isinstance(result, jax.core.Tracer) or bool(result)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import jax
-import jax.extend.backend
 import numpy as np
 
+from jaxviz import host
 from jaxviz.attribution.arguments import baseline_like
 
 _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
@@ -47,8 +47,11 @@ def cautious(method: Method) -> Method:
     def looked_at(*args: Any, **settings: Any) -> Any:
         if _here.inside:
             return method(*args, **settings)
-        with unwatched():
+        _here.inside = True
+        try:
             attribution = method(*args, **settings)
+        finally:
+            _here.inside = False
         largest = _suspicious(attribution)
         if largest is not None:
             _warn(method, args, settings, largest)
@@ -98,9 +101,9 @@ def _suspicious(attribution: Any) -> np.ndarray | None:
     """The largest values of the examples, if one of them is 0 or not finite; else None."""
     arrays, is_well = [], True
     for leaf in jax.tree.leaves(attribution):
-        if isinstance(leaf, jax.core.Tracer) or not leaf.ndim or not (_is_host_alone() or _on_host(leaf)):
+        if not host.sees(leaf) or not leaf.ndim:
             return None
-        array = np.asarray(leaf)
+        array = host.fetch(leaf)
         arrays.append(array)
         is_well = is_well and _is_well(array)
     if is_well:
@@ -111,25 +114,9 @@ def _suspicious(attribution: Any) -> np.ndarray | None:
 
 def _is_well(array: np.ndarray) -> bool:
     """Whether a few microseconds tell that all values are finite, and some of each example not 0, as most often they do."""
-    if array.size > _SMALL:
+    if array.size > _SMALL or not host.is_finite(array):
         return False
-    flat = array.ravel()
-    nonzero = np.count_nonzero(flat)
-    if nonzero < (1 if len(array) == 1 else flat.size):
-        return False
-    return bool(np.count_nonzero(np.isfinite(flat)) == flat.size)
-
-
-@functools.cache
-def _is_host_alone() -> bool:
-    """Whether there is no other device than the CPU of this process."""
-    return set(jax.extend.backend.backends()) == {"cpu"} and jax.process_count() == 1
-
-
-def _on_host(leaf: Any) -> bool:
-    if isinstance(leaf, np.ndarray):
-        return True
-    return leaf.is_fully_addressable and all(device.platform == "cpu" for device in leaf.devices())
+    return bool(np.logical_and.reduce(np.logical_or.reduce(array.reshape(len(array), -1), axis=1)))
 
 
 def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray) -> None:

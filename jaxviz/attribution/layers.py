@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz import chunks
+from jaxviz import chunks, host
 from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
@@ -17,7 +17,7 @@ from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
 from jaxviz.attribution.rules.deeplift import deeplift
 from jaxviz.attribution.rules.guided import deconvnet, guided_backprop
-from jaxviz.attribution.settings import defaults, signature, split
+from jaxviz.attribution.settings import NO_SETTINGS, defaults, signature, split
 from jaxviz.checks import check_flag, is_traced
 from jaxviz.compilation import jit
 from jaxviz.inputs import SIDES
@@ -103,10 +103,19 @@ class AtLayer:
         # The settings are the method's, so that what is made around this method finds them.
         object.__setattr__(self, "__signature__", _signature(self.method))
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """What messages call it."""
         return f"at_layer({getattr(self.method, '__name__', type(self.method).__name__)})"
+
+    @functools.cached_property
+    def _accepted(self) -> dict[str, Any]:
+        """The method's settings and their defaults."""
+        return defaults(self.method)
+
+    @functools.cached_property
+    def _static(self) -> Static:
+        return Static(self.method)
 
     @cautious
     def __call__(self, model: Model, inputs: Any, *, target: TargetLike = None, **settings: Any) -> Any:
@@ -123,8 +132,9 @@ class AtLayer:
 
     def _has_own_form(self, inputs: Any) -> bool:
         """Whether the method is told the layer; token ids it does not take, but it does their embeddings."""
-        floating = all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(inputs))
-        return floating and "layer" in defaults(self.method)
+        return "layer" in self._accepted and all(
+            jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(inputs)
+        )
 
     def _attribution(
         self,
@@ -137,7 +147,7 @@ class AtLayer:
     ) -> Any:
         if self._has_own_form(inputs):
             return self.method(model, inputs, target=target, layer=layers[0], side=self.side, **settings)
-        accepted = defaults(self.method)
+        accepted = self._accepted
         if "layer_baseline" in settings and ("baseline" not in accepted or "baseline" in settings):
             why = "baseline is given, too" if "baseline" in settings else "the method has no baseline"
             raise TypeError(f"{name}: layer_baseline cannot be used: {why}")
@@ -147,11 +157,11 @@ class AtLayer:
             settings = {**settings, "baseline": baseline}
         if self.method in _ONE_PROGRAM:
             static, data = split(settings)
-            how = _How(Static(self.method), name, layers, self.side, static)
+            how = _How(self._static, name, layers, self.side, static)
             attribution, finite = _in_one_program(how, model, inputs, target, data)
-            _check_finite(how, is_traced(finite) or bool(finite))
+            _check_finite(how, is_traced(finite) or bool(host.fetch(finite)))
             return attribution
-        how = _How(Static(self.method), name, layers, self.side, Static(()))
+        how = _How(self._static, name, layers, self.side, NO_SETTINGS)
         return _of_layers(how, model, inputs, target, settings)[0]
 
 

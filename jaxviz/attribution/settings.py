@@ -26,9 +26,14 @@ def defaults(method: Callable[..., Any]) -> dict[str, Any]:
 
 def split(settings: dict[str, Any]) -> tuple[Static, dict[str, Any]]:
     """Settings that are part of the program, and those that are data (arrays and numbers with a fraction)."""
+    if not settings:
+        return NO_SETTINGS, {}
     data = {}
     for name, value in settings.items():
         leaves = jax.tree.leaves(value)
         if leaves and all(isinstance(leaf, float | jax.Array | np.ndarray | np.floating) for leaf in leaves):
             data[name] = value
     return Static(tuple(sorted((name, value) for name, value in settings.items() if name not in data))), data
+
+
+NO_SETTINGS = Static(())

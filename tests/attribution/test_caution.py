@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution import caution
+from jaxviz import host
 from jaxviz.attribution.caution import cautious
 
 TRACES = 0
@@ -71,7 +71,7 @@ def test_once_at_the_line_of_the_caller():
 
 
 def test_a_lone_accelerator_changes_nothing_on_the_host(monkeypatch):
-    monkeypatch.setattr(caution, "_is_host_alone", lambda: False)
+    monkeypatch.setattr(host, "_is_alone", lambda: False)
     assert len(caught(lambda: jv.gradient(MODEL, OFF))) == 1
 
 
@@ -157,7 +157,7 @@ class OnAccelerator:
 
 
 def test_nothing_waits_for_an_accelerator(monkeypatch):
-    monkeypatch.setattr(caution, "_is_host_alone", lambda: False)
+    monkeypatch.setattr(host, "_is_alone", lambda: False)
     result = OnAccelerator()
     assert cautious(lambda model, inputs: result)(MODEL, OFF) is result
 

@@ -27,14 +27,14 @@ def _is_alone() -> bool:
     return set(jax.extend.backend.backends()) == {"cpu"} and jax.process_count() == 1
 
 
-def fetch(array: Any) -> np.ndarray:
+def fetch(array: jax.Array | np.ndarray) -> np.ndarray:
     """`np.asarray` of a result on CPU, sooner there by what the operating system takes to wake a thread that sleeps.
 
     That is 20 to 50 microseconds, as much as a small network takes. So for the first tenths of a millisecond the thread looks
     again and again, and lets others have its core in between; only then it sleeps.
     """
-    if isinstance(array, jax.Array):
-        is_ready = array.is_ready
+    is_ready = getattr(array, "is_ready", None)
+    if is_ready is not None:
         for _ in range(_LOOKS):
             if is_ready():
                 break

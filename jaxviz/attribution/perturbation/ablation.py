@@ -11,6 +11,7 @@ from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation import nearby
 from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
+from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
@@ -66,26 +67,24 @@ def feature_ablation(
         M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.
         L. Merrick. Randomized Ablation Feature Importance. 2019. arXiv:1910.00174.
     """
-    ours = game("feature_ablation", model, inputs, target, mask, baseline, chunk_size)
+    name = "feature_ablation"
+    ours = game(name, model, inputs, target, mask, baseline, chunk_size)
     count = ours.groups.count
     variations: Any = np.arange(-1, count, dtype=np.int32)  # first without nothing: the score itself
-    scores: Any = functools.partial(_scores_without, game=ours)
+    scores: Any = _scores_without
     leaves = jax.tree.leaves(ours.inputs)
     boxes = ours.groups.boxes(leaves[0]) if len(leaves) == 1 and leaves[0].ndim > 2 else None
     if boxes is not None:
         windows = boxes[0], (1,) * len(boxes[0])
         base = nearby.base(0, windows, ours.model, ours.inputs, ours.baseline, ours.target)
         if base is not None:
-            scores = functools.partial(_scores_without_nearby, windows, game=ours, base=base)
+            scores = functools.partial(_scores_without_nearby, windows, base=base)
             variations = variations, boxes[1][variations]
-    parts = collect(
-        scores,
-        variations,
-        ours.sizes(count + 1, chunk_size),
-        progress=progress,
-        label="feature ablation",
-    )
-    return _losses(ours, parts)
+    sizes = ours.sizes(count + 1, chunk_size)
+    if len(sizes) == 1 and scores is _scores_without and not check_flag(name, "progress", progress):
+        return _losses_without(variations, ours)  # a small network's time is that of the calls
+    step = functools.partial(scores, game=ours)
+    return _losses(ours, collect(step, variations, sizes, progress=progress, label="feature ablation"))
 
 
 @cautious
@@ -162,6 +161,11 @@ def feature_permutation(
 @jit
 def _scores_without(without: jax.Array, game: Game) -> jax.Array:
     return game.scores(jnp.arange(game.groups.count, dtype=jnp.int32)[None] != without[:, None])
+
+
+@jit
+def _losses_without(without: jax.Array, game: Game) -> Any:
+    return _losses(game, [_scores_without(without, game)])
 
 
 @functools.partial(jit, static_argnums=0)

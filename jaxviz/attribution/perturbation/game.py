@@ -42,7 +42,10 @@ class Game:
         leaves = jax.tree.leaves(self.inputs)
         if not count:
             return ()
-        return chunks.sizes(count, leaves[0].shape[0], chunk_size, values=feature_count(*leaves))
+        values = feature_count(*leaves)
+        if all(leaf.ndim <= 2 for leaf in leaves):  # no maps, whose activations are many times as large
+            values = max(values // 4, 1)
+        return chunks.sizes(count, leaves[0].shape[0], chunk_size, values=values)
 
 
 def game(

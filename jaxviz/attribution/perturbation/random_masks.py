@@ -101,7 +101,7 @@ def rise(
     batch = jax.tree.leaves(ours.inputs)[0].shape[0]
     total = chunks.fold(
         functools.partial(_add_seen, cells=cells, game=ours, key=key, keep=np.float32(keep)),
-        jnp.zeros((math.prod(shape), batch), jnp.float32),
+        np.zeros((math.prod(shape), batch), np.float32),
         indices(samples),
         ours.sizes(samples, chunk_size),
         progress=progress,

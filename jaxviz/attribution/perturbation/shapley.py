@@ -81,7 +81,7 @@ def shapley_values(
     worth = ends(ours)
     total = chunks.fold(
         functools.partial(_add_coalitions, game=ours, worth=worth, factors=_factors(count)),
-        jnp.zeros((count, worth.shape[1]), worth.dtype),
+        np.zeros((count, worth.shape[1]), worth.dtype),
         indices(1 << count),
         ours.sizes(1 << count, chunk_size),
         progress=progress,
@@ -152,18 +152,23 @@ def shapley_sampling(
     key = check_key(name, key)
     check_count(name, "samples", samples)
     count = ours.groups.count
-    worth = ends(ours)
-    ranks = orders(key, int(samples), count, check_flag(name, "antithetic", antithetic))
+    worth, ranks = _begin(ours, key, int(samples), check_flag(name, "antithetic", antithetic))
     sample, length = np.divmod(indices(samples * (count - 1)), max(count - 1, 1))
     total = chunks.fold(
         functools.partial(_add_joined, game=ours, worth=worth, ranks=ranks),
-        jnp.zeros((count, worth.shape[1]), worth.dtype),
+        np.zeros((count, worth.shape[1]), worth.dtype),
         (sample, length + 1),
         ours.sizes(len(sample), chunk_size),
         progress=progress,
         label="Shapley sampling",
     )
     return _sampled(ours, total, worth, ranks)
+
+
+@functools.partial(jit, static_argnums=(2, 3))
+def _begin(game: Game, key: jax.Array, samples: int, antithetic: bool) -> tuple[jax.Array, jax.Array]:
+    """The worth of no group and of all, and the orders."""
+    return ends(game), orders(key, samples, game.groups.count, antithetic)
 
 
 @functools.partial(jit, static_argnums=(1, 2, 3))

@@ -14,11 +14,12 @@ from timing import Comparison, interleave, seconds_of_each
 
 import jaxviz as jv
 
-# Sixteen rows of 64 features, beside the networks of the section `attribution`.
-NETWORKS = {**attribution.NETWORKS, "tabular": (jv.models.MLP(features=(64, 64, 10)), (16, 64))}
+# Sixteen rows of 64 features, and one, beside the networks of the section `attribution`.
+TABLE = jv.models.MLP(features=(64, 64, 10))
+NETWORKS = {**attribution.NETWORKS, "tabular": (TABLE, (16, 64)), "one row": (TABLE, (1, 64))}
 KEY = jax.random.key(0)
 SMALL, MANY, AT_LEAST = 4.0, 10.0, 1.0  # how many times as fast as the peer
-IN_A_ROW = {"mlp": 20, "tabular": 20, "cnn": 5, "deep_cnn": 3}  # calls of one timing
+IN_A_ROW = {"mlp": 20, "tabular": 20, "one row": 20, "cnn": 5, "deep_cnn": 3}  # calls of one timing
 
 
 class Case(NamedTuple):
@@ -52,15 +53,16 @@ def cases() -> list[Case]:
         found += [Case(network, name, jv.at_layer(call, layer), bound, layer=0) for name, call in layered.items()]
     occlusion = functools.partial(jv.occlusion, window=4, stride=2)
     found.append(Case("cnn", "occlusion", occlusion, AT_LEAST))
-    found.append(Case("tabular", "feature_ablation", jv.feature_ablation, MANY))
     sampled = {
         "shapley_sampling": (jv.shapley_sampling, 5),
         "kernel_shap": (jv.kernel_shap, 200),
         "lime": (jv.lime, 200),
     }
-    for name, (method, samples) in sampled.items():
-        call = functools.partial(method, samples=samples, key=KEY)
-        found.append(Case("tabular", name, call, MANY, samples, sampled=True))
+    for network in ("tabular", "one row"):
+        found.append(Case(network, "feature_ablation", jv.feature_ablation, MANY))
+        for name, (method, samples) in sampled.items():
+            call = functools.partial(method, samples=samples, key=KEY)
+            found.append(Case(network, name, call, MANY, samples, sampled=True))
     return found
 
 

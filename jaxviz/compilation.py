@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from jaxviz.program import is_top_level
-from jaxviz.program.lowerings import lowered
+from jaxviz.program.lowerings import is_inside, lowered
 
 _FLAG = "xla_cpu_experimental_ynn_fusion_type"
 
@@ -23,10 +23,11 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], **settings: Any) -> None:
         functools.update_wrapper(self, function)
-        function = lowered(function)
-        self._plain = jax.jit(function, **settings)
         # Nothing is donated where it is traced or transformed: under `jax.vmap` what has no mapped axis cannot become what has.
         kept = {name: value for name, value in settings.items() if not name.startswith("donate")}
+        self._as_it_stands = jax.jit(function, **kept)
+        function = lowered(function)
+        self._plain = jax.jit(function, **settings)
         self._within = self._plain if kept == settings else jax.jit(function, **kept)
         self._fast = jax.jit(function, compiler_options={_FLAG: ""}, **settings)
 
@@ -34,7 +35,8 @@ class Compiled:
         """What the function returns."""
         # JAX takes compiler options at the top level only: inside another program, that program's hold.
         if not is_top_level((args, kwargs)):
-            return self._within(*args, **kwargs)
+            # A part of what is lowered as a whole is found there as it stands, its derivative, too.
+            return (self._as_it_stands if is_inside() else self._within)(*args, **kwargs)
         return (self._fast if _has_flag() else self._plain)(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:

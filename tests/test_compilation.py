@@ -62,3 +62,20 @@ def test_donates_nothing_where_it_is_mapped():
     # What has no mapped axis cannot become what has one: JAX would warn, and warnings are errors here.
     found = jax.vmap(lambda by: moved(jnp.zeros(4), by))(jnp.asarray(X))
     assert np.array_equal(found, np.repeat(X[:, None], 4, axis=1))
+
+
+def test_a_part_of_a_program_is_lowered_with_it_and_not_before():
+    kernel = jnp.ones((3, 3, 1, 8))
+    numbers = ("NHWC", "HWIO", "NHWC")
+    convolved = jit(
+        lambda x: jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=8
+        )
+    )
+    slope = lambda x: jax.grad(lambda x: (convolved(x) ** 2).sum())(x)
+    images = jnp.ones((1, 6, 6, 8))
+    ways = lambda function: str(jax.make_jaxpr(function)(images)).count("platform_index")
+    np.testing.assert_allclose(jit(slope)(images), jax.jit(slope)(images), rtol=1e-5)
+    assert ways(jit(convolved)) == ways(convolved) > 0
+    # Of the derivative, one way forwards and one backwards: not the derivative of the other way forwards.
+    assert ways(jit(slope)) == 2 * ways(convolved)

@@ -5,10 +5,12 @@ derivative of a sum of shifted products is slower than the sum of shifted produc
 keep their own ways.
 """
 
+import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -44,10 +46,34 @@ def lowered(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
 
         given = [leaves[index] for index in arrays]
-        jaxpr, shape = jax.make_jaxpr(of_arrays, return_shape=True)(*given)
+        with _traced():
+            jaxpr, shape = jax.make_jaxpr(of_arrays, return_shape=True)(*given)
         return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(jaxpr, given))
 
     return call
+
+
+class _Here(threading.local):
+    """Whether this thread traces a function that is lowered afterwards, as a whole."""
+
+    inside = False
+
+
+_here = _Here()
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    before, _here.inside = _here.inside, True
+    try:
+        yield
+    finally:
+        _here.inside = before
+
+
+def is_inside() -> bool:
+    """Whether a function is being traced that is lowered afterwards: what it calls is to stay as it is until then."""
+    return _here.inside
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:

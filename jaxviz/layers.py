@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxviz.program import INPUT, Key, Program
+from jaxviz.program.sources import sources_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Layer:
             layers' included; None for a tagged value.
         nbytes: the size of its output in bytes.
         depth: how many layers it runs inside of.
+        sources: the layers whose outputs its output is computed from with no other layer's output between, in order of
+            execution; the model's inputs are `""`, and come first. A block with a residual connection has as sources what
+            enters it and its last layer.
     """
 
     path: str
@@ -36,16 +40,19 @@ class Layer:
     flops: int | None
     nbytes: int
     depth: int
+    sources: tuple[str, ...]
 
 
-def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer]:
+def layer_records(parameters: Mapping[str, Any], program: Program, inputs: Any) -> list[Layer]:
     """The layers of a program, in order of execution.
 
     Args:
         parameters: the model's parameters by path.
         program: the traced model.
+        inputs: what it was traced at.
     """
     records = []
+    sources = sources_of(program, len(jax.tree.leaves(inputs)))
     opened: list[tuple[str, set[str]]] = []  # the layers that run, and the parameters of their inner layers
     for key, site in program.sites.items():
         if key.side == INPUT:
@@ -72,6 +79,7 @@ def layer_records(parameters: Mapping[str, Any], program: Program) -> list[Layer
                 flops=site.flops,
                 nbytes=sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in site.leaves),
                 depth=len(opened),
+                sources=sources.get(key.layer, ()),
             )
         )
     return records

@@ -145,14 +145,15 @@ class Model:
             inputs: as for a call; `jax.ShapeDtypeStruct` may stand in place of arrays. Nothing is computed.
 
         Returns:
-            One record per call of each layer: path, kind, shape, dtype, number of parameters, FLOPs.
+            One record per call of each layer: path, kind, shape, dtype, number of parameters, FLOPs, and the layers that it
+            comes from.
 
         Raises:
             TypeError: as a call does.
         """
         check_inputs("layers", inputs)
         with calling("layers"):
-            return layer_records(self.apply.parameters(self.params), views.program(self, inputs))
+            return layer_records(self.apply.parameters(self.params), views.program(self, inputs), inputs)
 
     def capture(self, inputs: Any, layers: str | Iterable[str] | None = None, *, side: str = OUTPUT) -> dict[str, Any]:
         """The activations of layers.

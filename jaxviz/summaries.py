@@ -99,7 +99,7 @@ def summary(model: Model, inputs: Any) -> Summary:
     with calling("summary"):
         program = views.program(model, inputs)
     parameters = model.apply.parameters(model.params)
-    layers = layer_records(parameters, program)
+    layers = layer_records(parameters, program, inputs)
     count, _ = size(parameters)
     whole, parameter_bytes = size(model.params)
     return Summary(

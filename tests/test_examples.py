@@ -89,5 +89,6 @@ def test_demo(tmp_path):
     kinds = {series.kind for run in log.values() for series in run.values()}
     assert {"scalar", "histogram", "image", "text", "pr_curve"} <= kinds
     assert log["mnist"].hparams["batch_size"] == 64
+    assert set(log["mnist"].layout["training and validation"]) == {"loss", "accuracy"}
     for task, least in (("xor", 6), ("mnist", 6)):
         assert len(list((tmp_path / "demo" / task / "pictures").glob("*.png"))) >= least

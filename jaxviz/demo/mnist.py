@@ -42,6 +42,8 @@ def run(folder: Path, *, seed: int, quick: bool, console: Console) -> list[str]:
             "seed": seed,
         }
         writer.hparams(settings, ["epoch/val_accuracy", "epoch/val_loss"])
+        charts = {name: [f"train/{name}", f"epoch/{name}", f"epoch/val_{name}"] for name in ("loss", "accuracy")}
+        writer.layout({"training and validation": charts})
         state, history = _train(writer, saved, training, held_out, epochs, seed, console)
         model, step = state.model, int(state.step)
         writer.text("mnist/network", f"```\n{summary(model, held_out[0][:BATCH_SIZE])}\n```", step)

@@ -115,10 +115,14 @@ def learning_curves(
         if metric in logged:
             axes.set_yscale("log")
         low, high = min(steps.min() for *_, steps, _ in curves), max(steps.max() for *_, steps, _ in curves)
-        axes.set_xlim(low - 0.03 * (high - low or 1), high + 0.03 * (high - low or 1))  # NaN at the end keeps its place
+        margin = 0.03 * (high - low) or 0.5
+        axes.set_xlim(low - margin, high + margin)  # NaN at the end keeps its place
         for note in dict.fromkeys(notes):
             axes.plot([], [], label=note, **BAD)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        if low == high:  # a single point, at which no locator puts the only tick
+            axes.set_xticks([low])
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(
             loc="best",
             fontsize=canvas.TICK,

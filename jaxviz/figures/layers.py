@@ -1,16 +1,17 @@
 """The layer diagram: a larger network as a flow of its layers, with shapes, parameters and operations."""
 
 import dataclasses
-import math
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from jaxviz.figures import canvas, checks, palette
+from jaxviz.figures.connections import INPUTS, JOINT, LANE, MOST_LANES, Edges, Spot, connect, connected, lanes
 
 ROW, BOX, INDENT = 0.31, 0.22, 0.13  # inches: height of a row, of a box, and the indentation of a nested module
+FOOT = 0.09  # of a frame
 MOST_ROWS = 60
 SHADES = ("#F4F6F8", "#E9EDF1", "#DEE4EA", "#D3DBE3")  # of nested frames, outer to inner
 
@@ -42,11 +43,15 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
     """Draws the layers from top to bottom in order of execution, modules that hold others as frames around them.
 
     Beside each layer stand its output's shape, its parameters (a bar shows its share of the largest) and its operations.
+    Arrows lead from a layer to those that are computed from its output, directly; where they pass other layers, as a residual
+    connection does, they run beside the boxes. Where several values come together at a module's end, there is a joint, a small
+    circle. Without `sources`, arrows lead from each layer to the next.
 
     Args:
         records: the layers in order of execution, such as `model.layers(inputs)` gives: objects with `path` ("/"-joined),
             `shape`, `dtype`, `parameters` (the inner layers' included), `flops` (or None), and if they have it `kind` (the
-            module's class).
+            module's class), `depth` (how many layers it runs inside of), and `sources` (the paths of the layers that it comes
+            from, `""` for the model's inputs).
         depth: modules this many levels deep are drawn closed, as one layer: 1 shows the outermost only. By default as deep as
             fits 60 rows.
         title: a title; by default the total of the parameters.
@@ -80,7 +85,7 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
                 f"{where}: records[{i}] ({type(item).__name__}) lacks {', '.join(lacking)}; "
                 "give what model.layers(inputs) returns"
             )
-    items = [item for item in items if item.path]  # the model itself, where it is recorded, has no path
+    items = _by_call([item for item in items if item.path])  # the model itself, where it is recorded, has no path
     deepest = max(item.path.count("/") + 1 for item in items)
     if depth is None:
         depth = next((level for level in range(deepest, 1, -1) if len(_rows(items, level)[0]) <= MOST_ROWS), 1)
@@ -102,12 +107,58 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
     if title:
         notes.append(f"{total:,} parameters.")
     if operations:
-        notes.append(
-            f"{canvas.count(sum(operations))}FLOP for this input; a multiplication and an addition count as two.".replace(
-                "  ", " "
-            )
+        number = canvas.count(sum(operations))
+        unit = "FLOP" if number[-1].isalpha() else " FLOP"  # 3 MFLOP, 90 FLOP
+        notes.append(f"{number}{unit} for this input; a multiplication and an addition count as two.")
+    edges, left_out = _edges(items, rows, frames)
+    if left_out:
+        notes.append(f"{left_out} more connections are left out.")
+    if any(lane.source == INPUTS for lane in edges.past):
+        notes.append("From the dot come the inputs.")
+    return _draw(rows, frames, edges, heading, notes)
+
+
+def _by_call(items: list[Any]) -> list[Any]:
+    """The records with the inner layers of a module's further call under that call: `block/conv#1` as `block#1/conv#1`."""
+    if not all(hasattr(item, "depth") for item in items):
+        return items
+    names: dict[str, str] = {}
+    holders: list[Any] = []  # a module stands after what it holds, so it is met before it from the end
+    for item in reversed(items):
+        while holders and holders[-1].depth >= item.depth:
+            holders.pop()
+        holder = holders[-1].path if holders else ""
+        inner = holder.rsplit("#", 1)[0] + "/"
+        within = bool(holder) and item.path.startswith(inner)
+        names[item.path] = f"{names[holder]}/{item.path[len(inner) :]}" if within else item.path
+        holders.append(item)
+    kept = ("kind", "shape", "parameters", "flops")
+    return [
+        SimpleNamespace(
+            path=names[item.path],
+            **({"sources": [names.get(source, source) for source in item.sources]} if hasattr(item, "sources") else {}),
+            **{name: getattr(item, name, "") for name in kept},
         )
-    return _draw(rows, frames, heading, notes)
+        for item in items
+    ]
+
+
+def _edges(items: list[Any], rows: list[_Row], frames: list[_Frame]) -> tuple[Edges, int]:
+    """The connections, and how many are left out since there are too many to be drawn."""
+    if not all(hasattr(item, "sources") for item in items):
+        return Edges(list(range(len(rows))), {}, {row: {row - 1} for row in range(len(rows))}, []), 0
+    paths: list[str] = []
+    for number, row in enumerate(rows):
+        ending = [frame for frame in frames if frame.last == number]
+        paths += [row.path, *(frame.path for frame in sorted(ending, key=lambda frame: -frame.depth))]
+    opened = {frame.path for frame in frames}
+    origins = connected(items, paths, opened)
+    found = lanes(origins)
+    past = [lane for lane in found if lane.number < MOST_LANES]
+    nodes = {path: node for node, path in enumerate(paths)}
+    joints = {path: nodes[path] for path in opened if nodes[path] in origins}
+    left_out = sum(len(lane.targets) for lane in found) - sum(len(lane.targets) for lane in past)
+    return Edges([nodes[row.path] for row in rows], joints, origins, past), left_out
 
 
 def _parent(path: str, paths: set[str]) -> str | None:
@@ -164,15 +215,16 @@ def _clip(text: str, inches: float, size: float) -> str:
     return text if len(text) <= most else text[: most // 2] + "…" + text[len(text) - (most - most // 2 - 1) :]
 
 
-def _draw(rows: list[_Row], frames: list[_Frame], title: str, notes: list[str]) -> canvas.Figure:
+def _draw(rows: list[_Row], frames: list[_Frame], edges: Edges, title: str, notes: list[str]) -> canvas.Figure:
     deep = 1 + max((frame.depth for frame in frames), default=-1)
     starts = {i: sum(frame.first == i for frame in frames) for i in range(len(rows))}
-    ends = {i: sum(frame.last == i for frame in frames) for i in range(len(rows))}
+    feet = {frame.path: FOOT + (2.8 * JOINT if frame.path in edges.joint_nodes else 0.0) for frame in frames}
+    ends = {i: sum(feet[frame.path] for frame in frames if frame.last == i) for i in range(len(rows))}
     top_of, y = [], 0.0  # measured downwards from the first row
     for i in range(len(rows)):
         y += 0.24 * starts[i]  # room for the frames' names
         top_of.append(y)
-        y += ROW + 0.09 * ends[i]
+        y += ROW + ends[i]
     widths = {
         "box": 2.9,
         "shape": max(1.3, max(len(row.shape) for row in rows) * 0.072 + 0.15),
@@ -180,7 +232,8 @@ def _draw(rows: list[_Row], frames: list[_Frame], title: str, notes: list[str]) 
         "flops": 0.75,
     }
     inset = INDENT * deep
-    width = 0.15 + inset + widths["box"] + inset + 0.2 + widths["shape"] + widths["parameters"] + widths["flops"] + 0.15
+    beside = LANE * (1 + max(lane.number for lane in edges.past)) if edges.past else 0.0
+    width = 0.5 + 2 * inset + widths["box"] + beside + widths["shape"] + widths["parameters"] + widths["flops"]
     note = canvas.wrap(" ".join(notes), width - 0.3, canvas.NOTE) if notes else ""
     head, foot = 0.75, 0.2 + 0.14 * (note.count("\n") + 1) if notes else 0.12
     height = head + y + foot
@@ -188,7 +241,7 @@ def _draw(rows: list[_Row], frames: list[_Frame], title: str, notes: list[str]) 
     axes = canvas.blank_panel(figure, width, height)
     left = 0.15 + inset
     right = left + widths["box"]
-    shape_at = right + inset + 0.2
+    shape_at = right + inset + beside + 0.2
     bar_at = shape_at + widths["shape"]
     flops_at = width - 0.15
     canvas.write(
@@ -208,12 +261,16 @@ def _draw(rows: list[_Row], frames: list[_Frame], title: str, notes: list[str]) 
     ):
         canvas.write(axes, x, height - head + 0.18, text, size=canvas.NOTE, color=palette.MUTED, ha=side)
 
+    spots: dict[int, Spot] = {}  # of the nodes
     for frame in frames:
         inner = INDENT * (deep - frame.depth)
         above = sum(other.first == frame.first and other.depth > frame.depth for other in frames)
-        under = sum(other.last == frame.last and other.depth > frame.depth for other in frames)
+        under = sum(feet[other.path] for other in frames if other.last == frame.last and other.depth > frame.depth)
         high = height - head - top_of[frame.first] + 0.24 * (above + 1) - 0.03
-        low = height - head - top_of[frame.last] - ROW - 0.09 * under - 0.03
+        foot_at = height - head - top_of[frame.last] - ROW - under
+        low = foot_at - feet[frame.path] + FOOT - 0.03
+        if frame.path in edges.joint_nodes:
+            spots[edges.joint_nodes[frame.path]] = Spot(low + 1.8 * JOINT, JOINT, right - 0.3 + JOINT)
         axes.add_patch(
             Rectangle(
                 (left - inner, low),
@@ -236,8 +293,7 @@ def _draw(rows: list[_Row], frames: list[_Frame], title: str, notes: list[str]) 
     largest = max(row.parameters for row in rows) or 1
     for i, row in enumerate(rows):
         middle = height - head - top_of[i] - ROW / 2
-        if i:
-            _arrow(axes, right - 0.3, height - head - top_of[i - 1] - ROW / 2 - BOX / 2, middle + BOX / 2)
+        spots[edges.box_nodes[i]] = Spot(middle, BOX / 2, right)
         has = row.parameters > 0
         axes.add_patch(
             FancyBboxPatch(
@@ -278,20 +334,7 @@ def _draw(rows: list[_Row], frames: list[_Frame], title: str, notes: list[str]) 
         else:
             canvas.write(axes, bar_at, middle, "–", color=palette.MUTED, ha="left")
         canvas.write(axes, flops_at, middle, "–" if row.flops is None else canvas.count(row.flops), ha="right")
+    connect(axes, spots, edges, right - 0.3, right + inset, height - head)
     if notes:
         canvas.write(axes, 0.15, foot / 2, note, size=canvas.NOTE, color=palette.MUTED, ha="left")
     return figure
-
-
-def _arrow(axes: Axes, x: float, start: float, end: float) -> None:
-    if math.isclose(start, end):
-        return
-    style = {
-        "arrowstyle": "-|>",
-        "color": palette.MUTED,
-        "linewidth": 0.9,
-        "mutation_scale": 6,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
-    axes.annotate("", xy=(x, end), xytext=(x, start), arrowprops=style, zorder=2)

@@ -12,6 +12,7 @@ from jaxviz.figures.plane import Bounds, Hidden, Predict
 
 MARKERS = "osD^vP*X"  # classes differ by shape, too
 LINES = "Dashed: where a hidden unit turns (w·x + b = 0); arrow: its active side."
+CROSSES = "Crossed out: wrong answers."
 TINT = 0.75  # strength of the surface's colors, so that the points stand out
 
 
@@ -170,12 +171,13 @@ def decision_surfaces(
         layout="compressed",
     )
     grid = figure.subplots(rows, columns, squeeze=False)
-    outside = 0
+    outside, wrong = 0, False
     for i, axes in enumerate(grid.flat):
         if i >= len(predicts):
             axes.set_axis_off()
             continue
         at_points = plane.probabilities(where, f"predicts[{i}]", predicts[i], spot)
+        wrong = wrong or bool((at_points.argmax(axis=1) != truth).any())
         own = None if hidden is None else plane.as_hidden(where, hidden[i])
         outside += len(
             _draw(
@@ -201,6 +203,8 @@ def decision_surfaces(
     if len(names) == 2:
         _probability_bar(figure, list(grid.flat), names)
     notes = [] if hidden is None else [LINES]
+    if wrong:  # small multiples have no legend
+        notes.append(CROSSES)
     if outside:
         notes.append(f"{outside} hidden units turn outside the pictures.")
     canvas.add_notes(figure, notes)

@@ -180,6 +180,8 @@ class Writer:
         """Logs the run's hyperparameters, once, best at its start: the HParams dashboard compares runs by them.
 
         The run's end, and whether it failed, is logged by `close`, or when the `with` block ends.
+        Of a run that is resumed in its directory, TensorBoard shows the hyperparameters and the end that were logged first there;
+        `read` gives the last ones.
 
         Args:
             values: name -> bool, number, string, None, list or tuple.

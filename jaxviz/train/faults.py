@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.finite import first, told
-from jaxviz.program import paths
+from jaxviz.finite import counts, first, in_words, told
+from jaxviz.model import Model
+from jaxviz.program import INPUT, paths
 from jaxviz.train.examples import told_labels
 from jaxviz.train.state import State
 from jaxviz.train.step import Recipe, step_key
@@ -59,8 +60,18 @@ def find_fault(state: State, batch: Any, recipe: Recipe) -> tuple[str, str]:
     model = state.network.training_model(state.params, state.model_state, network_key)
     for path, activation in model.capture(inputs).items():
         if bad := first(activation):
-            return path, told("the activation", bad[1])
+            return path, told("the activation", bad[1]) + _entered(model, inputs, path)
     return _backward(state, inputs, targets, network_key, recipe)
+
+
+def _entered(model: Model, inputs: Any, path: str) -> str:
+    """What is to be said of a layer's input where that is not finite, the layers before it being so."""
+    try:
+        values = model.capture(inputs, path, side=INPUT)
+    except ValueError:  # a tagged value has no input, and one of a while loop is not kept
+        return ""
+    bad = first(values)
+    return f"; its input already has {in_words(*counts(bad[1]))}, which arose between the layers" if bad else ""
 
 
 def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: Recipe) -> tuple[str, str]:

@@ -177,7 +177,7 @@ def fit(
         )
         if saved is not None:
             run.recorder.load(*saved)
-        watcher = stack.enter_context(Watcher(writer, hooks)) if hooks else None
+        watcher = stack.enter_context(Watcher(writer, hooks)) if hooks and not run.ended else None
         note = "" if saved is None else f"resumed at step {int(run.state.step)}"
         try:
             run.train(watcher, most, validation_data, measured, early_stopping, checkpoints, checkpoint_every)

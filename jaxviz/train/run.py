@@ -38,6 +38,11 @@ class Run:
         self._saved_at = time.perf_counter()
         self.watcher: Watcher | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether no step is left, as in a run that is taken up again after its last one."""
+        return self.stopped or self.epoch >= self.epochs
+
     def train(
         self,
         watcher: Watcher | None,

@@ -38,8 +38,8 @@ def statistics(values: Any) -> Statistics:
     """Mean, standard deviation, norm, share of zeros, and counts of NaN and inf.
 
     Values that are NaN or infinite are counted and otherwise left out: mean, std, norm, low and high are of the finite values.
-    Without any finite value mean, std and norm are 0. Reckoned in float32 (float64 for float64): squares of magnitudes
-    above 1.8e19 overflow, and those below 1e-19 vanish.
+    Without any finite value mean, std and norm are 0. Reckoned in float32 (float64 for float64), the squares in units of
+    the largest magnitude, so that only a norm that is itself beyond the dtype overflows.
 
     Pure: for use inside `jax.jit`, `jax.vmap` and `jax.lax.cond`; on sharded arrays too.
 
@@ -83,15 +83,16 @@ def as_reals(function: str, tensors: Sequence[Any]) -> list[jax.Array]:
 def statistics_of(tensors: Sequence[jax.Array]) -> Statistics:
     """The statistics of several tensors (of one float dtype); each field has a value per tensor, `(len(tensors),)`."""
     moments = jax.lax.platform_dependent(*tensors, cpu=_by_rows, default=_whole)
-    count, mean, squares, zeros, nan, low, high = moments
+    count, mean, squares, unit, zeros, nan, low, high = moments
     sizes = jnp.array([tensor.size for tensor in tensors], jnp.int32)
     dtype = mean.dtype
-    std = jnp.sqrt(squares / jnp.maximum(count, 1).astype(dtype))
+    std = jnp.sqrt(squares / jnp.maximum(count, 1).astype(dtype)) * unit
+    level = mean / unit
     return Statistics(
         mean=mean,
         std=std,
         # Of sums of positive terms only, so that nothing cancels.
-        norm=jnp.sqrt(squares + count.astype(dtype) * mean * mean),
+        norm=jnp.sqrt(squares + count.astype(dtype) * level * level) * unit,
         zeros=zeros.astype(dtype) / jnp.maximum(sizes, 1).astype(dtype),
         nan=nan,
         inf=sizes - count - nan,
@@ -103,7 +104,8 @@ def statistics_of(tensors: Sequence[jax.Array]) -> Statistics:
 class _Moments(NamedTuple):
     count: Any  # of finite values
     mean: Any
-    squares: Any  # sum of squared deviations from the mean
+    squares: Any  # sum of squared deviations from the mean, in units
+    unit: Any  # a power of two, see `_unit`
     zeros: Any
     nan: Any
     low: Any
@@ -125,6 +127,22 @@ def ranges_of(tensors: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
     return jax.lax.platform_dependent(*tensors, cpu=by_rows, default=whole)
 
 
+def _unit(low: jax.Array, high: jax.Array) -> jax.Array:
+    """The power of two next to the largest magnitude: in units of it no square overflows, and what is divided by it stays exact.
+
+    Kept from the ends of the dtype's range, where its inverse would be lost; the least of all without a finite value but 0.
+    """
+    kind = jnp.finfo(low.dtype)
+    largest = jnp.maximum(-low, high)
+    exponent = jnp.where(largest > 0, jnp.frexp(jnp.where(largest > 0, largest, 1))[1], kind.minexp)
+    return jnp.ldexp(jnp.ones_like(low), jnp.clip(exponent, kind.minexp, kind.maxexp - 2))
+
+
+def _least_share(size: int) -> float:
+    """A power of two that is at most 1 / size: the sum of so many shares of values never overflows."""
+    return 2.0 ** -max(size - 1, 0).bit_length()
+
+
 def _count(mask: jax.Array, axis: int | None = None) -> jax.Array:
     return mask.sum(axis=axis, dtype=jnp.int32)
 
@@ -133,17 +151,14 @@ def _whole(*tensors: jax.Array) -> _Moments:
     def one(values: jax.Array) -> _Moments:
         finite = jnp.isfinite(values)
         count = _count(finite)
-        mean = jnp.where(finite, values, 0).sum() / jnp.maximum(count, 1).astype(values.dtype)
-        deviations = jnp.where(finite, values - mean, 0)
-        return _Moments(
-            count,
-            mean,
-            (deviations * deviations).sum(),
-            _count(values == 0),
-            _count(jnp.isnan(values)),
-            jnp.where(finite, values, jnp.inf).min(initial=jnp.inf),
-            jnp.where(finite, values, -jnp.inf).max(initial=-jnp.inf),
-        )
+        share = _least_share(values.size)
+        mean = jnp.where(finite, values * share, 0).sum() / jnp.maximum(count, 1).astype(values.dtype) / share
+        low = jnp.where(finite, values, jnp.inf).min(initial=jnp.inf)
+        high = jnp.where(finite, values, -jnp.inf).max(initial=-jnp.inf)
+        unit = _unit(low, high)
+        deviations = jnp.where(finite, values / unit - mean / unit, 0)
+        squares = (deviations * deviations).sum()
+        return _Moments(count, mean, squares, unit, _count(values == 0), _count(jnp.isnan(values)), low, high)
 
     return jax.tree.map(lambda *columns: jnp.stack(columns), *map(one, tensors))
 
@@ -165,12 +180,12 @@ def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
         low = _lanes(jnp.where(finite, values, jnp.inf)).min(axis=0).min()
         high = _lanes(jnp.where(finite, values, -jnp.inf)).max(axis=0).max()
         if not sums:
-            return _Moments((), (), (), (), (), low, high)
-        n = count(finite)
-        mean = total(jnp.where(finite, values, 0)) / jnp.maximum(n, 1).astype(dtype)
-        deviations = jnp.where(finite, values - mean, 0)
+            return _Moments((), (), (), (), (), (), low, high)
+        n, unit, share = count(finite), _unit(low, high), _least_share(rows.width)
+        mean = total(jnp.where(finite, values * share, 0)) / jnp.maximum(n, 1).astype(dtype) / share
+        deviations = jnp.where(finite, values / unit - mean / unit, 0)
         nan = count(jnp.isnan(values) & valid)
-        return _Moments(n, mean, total(deviations * deviations), count((values == 0) & valid), nan, low, high)
+        return _Moments(n, mean, total(deviations * deviations), unit, count((values == 0) & valid), nan, low, high)
 
     def step(found: _Moments, index: jax.Array, values: jax.Array, valid: jax.Array) -> _Moments:
         put = lambda column, part: jax.lax.dynamic_update_index_in_dim(column, part, index, 0)
@@ -179,22 +194,25 @@ def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
     n = len(rows.owners)
     integer, real = jnp.zeros(n, jnp.int32), jnp.zeros(n, dtype)
     start = (
-        _Moments(integer, real, real, integer, integer, real, real)
+        _Moments(integer, real, real, real, integer, integer, real, real)
         if sums
-        else _Moments((), (), (), (), (), real, real)
+        else _Moments((), (), (), (), (), (), real, real)
     )
     of_row = fold(rows, step, start)
     gather: dict[str, Any] = {"segment_ids": jnp.asarray(rows.owners), "num_segments": len(tensors)}
     low, high = jax.ops.segment_min(of_row.low, **gather), jax.ops.segment_max(of_row.high, **gather)
     if not sums:
-        return _Moments((), (), (), (), (), low, high)
+        return _Moments((), (), (), (), (), (), low, high)
+    unit = jax.ops.segment_max(of_row.unit, **gather)
+    means, ratio = of_row.mean / unit[rows.owners], of_row.unit / unit[rows.owners]
     number = jax.ops.segment_sum(of_row.count, **gather)
     weights = of_row.count.astype(dtype) / jnp.maximum(number, 1).astype(dtype)[rows.owners]
     # About the mean of each tensor's first row, so that a large mean costs no precision.
-    starts = of_row.mean[np.searchsorted(rows.owners, np.arange(len(tensors)))]
-    mean = starts + jax.ops.segment_sum(weights * (of_row.mean - starts[rows.owners]), **gather)
+    starts = means[np.searchsorted(rows.owners, np.arange(len(tensors)))]
+    mean = starts + jax.ops.segment_sum(weights * (means - starts[rows.owners]), **gather)
     mean = jnp.where(number > 0, mean, 0)
-    apart = of_row.mean - mean[rows.owners]
-    squares = jax.ops.segment_sum(of_row.squares + of_row.count.astype(dtype) * apart * apart, **gather)
+    apart = means - mean[rows.owners]
+    squares = of_row.squares * ratio * ratio + of_row.count.astype(dtype) * apart * apart
+    squares = jax.ops.segment_sum(squares, **gather)
     zeros, nan = (jax.ops.segment_sum(column, **gather) for column in (of_row.zeros, of_row.nan))
-    return _Moments(number, mean, squares, zeros, nan, low, high)
+    return _Moments(number, mean * unit, squares, unit, zeros, nan, low, high)

@@ -65,6 +65,7 @@ class Watcher:
         self.hooks = check_hooks("Watcher", hooks)
         self._by_name = {hook.name: hook for hook in self.hooks}
         self._unseen = set(self._by_name)
+        self._met: set[str] | None = None  # the hooks that were due at a recorded step; None before there is one
         self._waiting: deque[_Report] = deque()
         self._failed = self._closed = False
 
@@ -141,6 +142,8 @@ class Watcher:
             raise TypeError(
                 f"{function}: measured must be what Watcher.measure returned, got {type(measured).__name__}"
             )
+        self._met = self._met or set()
+        self._met.update(hook.name for hook in self.hooks if step % hook.every == 0)
         for key, packed in measured.items():
             if step % int(key.removeprefix("every_")) == 0:
                 self._enqueue(step, packed, index)
@@ -230,9 +233,10 @@ class Watcher:
             if error is None:
                 raise
             error.add_note(f"While the watcher wrote what was left: {type(raised).__name__}: {raised}")
-        if error is None and self._unseen:
+        missed = self._unseen if self._met is None else self._unseen & self._met
+        if error is None and missed:
             warnings.warn(
-                f"Watcher: nothing was measured by {', '.join(sorted(self._unseen))}; hooks on the model need "
+                f"Watcher: nothing was measured by {', '.join(sorted(missed))}; hooks on the model need "
                 "Watcher.probe(step, model) or a StepView with model=",
                 stacklevel=2,
             )

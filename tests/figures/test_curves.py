@@ -70,3 +70,9 @@ def test_several_curves_of_one_kind_keep_their_names():
 def test_bad_input_is_named(history, settings, error, words):
     with pytest.raises(error, match=words):
         learning_curves(history, **settings)
+
+
+def test_a_single_epoch_has_one_tick():
+    axes = figures.learning_curves({"loss": [1.0], "val_loss": [2.0]}).axes[0]
+    assert list(axes.get_xticks()) == [1]
+    assert axes.get_xlim() == (0.5, 1.5)

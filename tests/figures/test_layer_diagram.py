@@ -3,10 +3,13 @@ from types import SimpleNamespace
 import pytest
 
 from jaxviz.figures import layer_diagram
+from jaxviz.figures.connections import INPUTS, connected, lanes
 
 
-def record(path, parameters=0, shape=(1, 8), kind="Dense", flops: int | None = 10):
-    return SimpleNamespace(path=path, kind=kind, shape=shape, dtype="float32", parameters=parameters, flops=flops)
+def record(path, parameters=0, shape=(1, 8), kind="Dense", flops: int | None = 10, **more):
+    return SimpleNamespace(
+        path=path, kind=kind, shape=shape, dtype="float32", parameters=parameters, flops=flops, **more
+    )
 
 
 # in order of execution: a module comes after what it holds, and counts its inner layers' parameters
@@ -97,3 +100,80 @@ def test_scalars_and_missing_kind():
 def test_bad_input_is_named(records, settings, error, words):
     with pytest.raises(error, match=words):
         layer_diagram(records, **settings)
+
+
+def linked(*records):
+    return [record(path, sources=sources, depth=path.count("/")) for path, *sources in records]
+
+
+RESIDUAL = linked(
+    ("stem", ""),
+    ("block/a", "stem"),
+    ("block/b", "block/a"),
+    ("block", "stem", "block/b"),
+    ("block/a#1", "block"),
+    ("block/b#1", "block/a#1"),
+    ("block#1", "block", "block/b#1"),
+    ("head", "block#1"),
+)
+
+
+def joints(figure):
+    return [patch for patch in figure.axes[0].patches if type(patch).__name__ == "Circle"]
+
+
+def arrows(figure):
+    """Start and end of each arrow."""
+    return [(text.xyann, text.xy) for text in figure.axes[0].texts if type(text).__name__ == "Annotation"]
+
+
+def test_a_residual_connection_ends_at_a_joint_of_its_block():
+    figure = layer_diagram(RESIDUAL)
+    assert "b#1  Dense" in texts(figure)
+    assert "block#1  Dense" in texts(figure)  # a further call is a frame of its own
+    first, second = sorted(joints(figure), key=lambda joint: -joint.center[1])
+    down = [(start, end) for start, end in arrows(figure) if start[0] == end[0]]
+    # stem > a > b > joint > a#1 > b#1 > joint > head, without a gap
+    assert len(down) == 7
+    aside = [(start, end) for start, end in arrows(figure) if start[0] != end[0]]
+    assert len(aside) == 2
+    for joint, (start, end) in zip((first, second), sorted(aside, key=lambda arrow: -arrow[1][1]), strict=True):
+        assert start[0] > end[0] == joint.center[0] + joint.radius  # from a lane at the right, into the circle
+        assert abs(end[1] - joint.center[1]) < joint.radius
+    begins = sorted(line.get_xydata()[0][1] for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1)
+    assert begins[0] < first.center[1] < begins[1]  # the second leaves the first joint, below where the first enters
+
+
+def test_closed_blocks_follow_each_other():
+    figure = layer_diagram(RESIDUAL, depth=1)
+    assert not joints(figure)
+    assert [start[0] == end[0] for start, end in arrows(figure)] == [True] * 3
+
+
+def test_branches_are_not_drawn_as_a_chain():
+    figure = layer_diagram(linked(("a", ""), ("b", ""), ("out", "a", "b")))
+    boxes = [patch.get_extents() for patch in figure.axes[0].patches if type(patch).__name__ == "FancyBboxPatch"]
+    ends = sorted(end for _, end in arrows(figure))
+    assert len(ends) == len(boxes) == 3  # inputs > b, past a; a > out, past b; b > out
+    assert any("From the dot come the inputs" in text for text in texts(figure))
+
+
+def test_too_many_connections_are_told():
+    records = linked(*((f"d{i}", *(f"d{j}" for j in range(i))) for i in range(15)))
+    figure = layer_diagram(records)
+    assert any("more connections are left out" in text for text in texts(figure))
+
+
+def test_connected():
+    paths = ["stem", "block/a", "block/b", "block", "head"]
+    items = [*RESIDUAL[:4], *linked(("head", "block"))]
+    assert connected(items, paths, {"block"}) == {0: {INPUTS}, 1: {0}, 2: {1}, 3: {0, 2}, 4: {3}}
+    # A module that only hands on what its last layer gives is no node; in a loop, what is brought back is not drawn.
+    items = linked(("stem", ""), ("block/a", "stem", "block/a"), ("block", "block/a"), ("head", "block", "head"))
+    assert connected(items, ["stem", "block/a", "block", "head"], {"block"}) == {0: {INPUTS}, 1: {0}, 3: {1}}
+
+
+def test_lanes_do_not_overlap():
+    assert lanes({0: {INPUTS}, 1: {0}, 3: {1}, 4: {3}}) == []
+    found = lanes({0: {INPUTS}, 1: {0}, 2: {0, 1}, 3: {0, 2}, 4: {2, 3}, 5: {3, 4}})
+    assert [(lane.source, lane.targets, lane.number) for lane in found] == [(2, (4,), 0), (3, (5,), 1), (0, (2, 3), 2)]

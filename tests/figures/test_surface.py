@@ -93,6 +93,9 @@ def test_many_networks_share_one_bar():
     assert [len(dashed(axes)) for axes in figure.axes[:5]] == [2] * 5
     assert len(figure.axes) == 7
     assert figure.axes[-1].get_ylabel() == "probability of class 1"
+    assert "wrong" not in figure.get_supxlabel()
+    wrong = decision_surfaces([xor, lambda x: np.full(len(x), 0.9)], POINTS, LABELS, resolution=8)
+    assert wrong.get_supxlabel() == "Crossed out: wrong answers."
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,29 @@ def test_each_hook_is_measured_at_its_steps(kind, tmp_path):
     np.testing.assert_array_equal(counts, np.histogram(kernel, np.append(left, right[-1]))[0])
 
 
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_resumed_run_does_not_miss_hooks_that_are_not_due(epochs, tmp_path):
+    module, inputs = jv.models.MLP(features=(2,)), INPUTS.reshape(96, -1)
+    state = jv.train.create_state(module, inputs, optimizer=optax.sgd(0.1), key=jax.random.key(0))
+    probe = jv.watch.activations(inputs[:4], every=100)
+
+    def fit(epochs):  # any warning is an error here
+        jv.train.fit(
+            state,
+            (inputs, LABELS),
+            loss="softmax_cross_entropy",
+            epochs=epochs,
+            hooks=[probe, jv.watch.weights(every=100)],
+            logdir=tmp_path / "log",
+            checkpoint_dir=tmp_path / "saved",
+            progress=False,
+        )
+
+    fit(2)
+    fit(epochs)  # nothing left to do, or an epoch in which no hook is due
+    assert list(jv.tensorboard.read(tmp_path / "log")["weights/Dense_0/kernel"].steps) == [0]
+
+
 def test_a_second_fit_with_the_same_hooks_traces_nothing(tmp_path):
     class Network(nn.Module):
         @nn.compact

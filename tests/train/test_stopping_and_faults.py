@@ -113,6 +113,22 @@ def test_a_gradient_that_is_not_finite_is_named():
     assert (caught.value.step, caught.value.layer) == (1, "body/kernel")
 
 
+class Logarithm(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return jnp.log(x)
+
+
+def test_what_arises_between_layers_is_told():
+    with pytest.raises(
+        train.NonFiniteError, match=r"first in second.*; its input already has 3 NaN, which arose between"
+    ):
+        fit(Faulty(), faulty_data(5))
+    with pytest.raises(train.NonFiniteError, match="first in layers_1") as caught:  # in a layer
+        fit(nn.Sequential([nn.Dense(4), Logarithm(), nn.Dense(3)]), (INPUTS, LABELS))
+    assert "its input" not in caught.value.reason
+
+
 def test_bad_data_and_labels_are_told():
     inputs = INPUTS.copy()
     inputs[0, 0] = np.inf

@@ -68,19 +68,30 @@ def test_empty():
     assert (moments.mean, moments.std, moments.norm, moments.zeros, moments.nan, moments.inf) == (0, 0, 0, 0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in TENSORS if name not in ("tiny", "huge", "largest", "nothing finite")]
-)
+@pytest.mark.parametrize("name", [name for name in TENSORS if name != "nothing finite"])
 def test_statistics_are_those_of_float64(name):
     x = TENSORS[name]
     wide = x[np.isfinite(x)].astype(np.float64)
     found = jax.jit(statistics)(jnp.asarray(x))
     np.testing.assert_allclose(found.mean, wide.mean(), rtol=1e-6, atol=1e-6 * wide.std())
-    np.testing.assert_allclose(found.std, wide.std(), rtol=1e-3 if name == "far from zero" else 1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.norm, np.linalg.norm(wide), rtol=2e-6)
+    near = 1e-6 * min(1.0, np.abs(wide).max())
+    np.testing.assert_allclose(found.std, wide.std(), rtol=1e-3 if name == "far from zero" else 1e-5, atol=near)
+    norm = np.linalg.norm(wide)
+    np.testing.assert_allclose(found.norm, norm if norm < np.finfo(np.float32).max else np.inf, rtol=2e-6)
     np.testing.assert_allclose(found.zeros, (x == 0).mean(), rtol=1e-6)
     assert (found.nan, found.inf) == (np.isnan(x).sum(), np.isinf(x).sum())
     assert (found.low, found.high) == (wide.min(), wide.max())
+
+
+def test_rows_of_very_different_magnitudes():
+    x = np.concatenate([np.full(WIDTH, 1e-30), np.full(WIDTH, 1e-22), np.zeros(WIDTH), [np.nan]]).astype(np.float32)
+    wide = x[:-1].astype(np.float64)
+    for sign, scale in ((1, 1), (-1, 1e60)):  # 1e-22, and 1e38
+        big = (sign * scale * wide).astype(np.float32)
+        found = jax.jit(statistics)(big)
+        reference = big.astype(np.float64)
+        np.testing.assert_allclose(found.mean, reference.mean(), rtol=1e-6)
+        np.testing.assert_allclose(found.std, reference.std(), rtol=1e-6)
 
 
 def test_sums_of_many_elements_stay_exact():
@@ -106,7 +117,7 @@ def test_several_tensors_are_those_one_by_one():
 
 
 def test_the_way_of_accelerators_gives_the_same():
-    names = [name for name in TENSORS if name not in ("huge", "largest") and TENSORS[name].size < 10_000]
+    names = [name for name in TENSORS if TENSORS[name].size < 10_000]
 
     @jax.jit
     def both(arrays):
@@ -118,6 +129,9 @@ def test_the_way_of_accelerators_gives_the_same():
     found, moments, slots, whole = both(arrays)
     np.testing.assert_array_equal(slots, np.column_stack([found.counts, found.nan, found.inf, found.neginf]))
     np.testing.assert_allclose(whole.mean, moments.mean, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        np.sqrt(np.asarray(whole.squares) / np.maximum(whole.count, 1)) * whole.unit, moments.std, rtol=1e-5, atol=1e-38
+    )
     np.testing.assert_array_equal(whole.zeros, [int((TENSORS[name] == 0).sum()) for name in names])
     np.testing.assert_array_equal((whole.low, whole.high), (moments.low, moments.high))
 

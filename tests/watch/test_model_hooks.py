@@ -116,6 +116,11 @@ def test_errors():
         watch.Watcher(_Flush(), [watch.saliency(IMAGES)]),
     ):
         pass
+    with (  # due at a recorded step, and not probed
+        pytest.warns(UserWarning, match="nothing was measured by saliency;"),
+        watch.Watcher(_Flush(), [watch.saliency(IMAGES, every=2), watch.input_gradients(IMAGES, every=4)]) as watcher,
+    ):
+        watcher.record(2, {})
     with pytest.raises(TypeError, match=r"Watcher\.probe: model must be a jaxviz\.Model, got dict"):
         watch.Watcher(_Flush(), [watch.saliency(IMAGES)]).probe(0, VARIABLES)
     with pytest.raises(ValueError, match=r"'nothing' not found; .*conv"):

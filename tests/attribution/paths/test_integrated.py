@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import jax.numpy as jnp
@@ -172,3 +173,21 @@ def test_memory_does_not_grow_with_steps():
     few, many = peak(10), peak(100)
     # 90 more steps of one array of 64 x 1024 floats each would be 23 MB, and there are several such arrays
     assert many - few < 16 * 1024
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 50, 301])
+def test_gauss_legendre_is_that_of_numpy(steps):
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    np.testing.assert_allclose(quadrature("gauss_legendre", steps)[0], (1 + nodes) / 2, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(quadrature("gauss_legendre", steps)[1], weights / 2, rtol=1e-9)  # numpy is 1e-10 off
+
+
+def test_memory_of_the_quadrature_does_not_grow_with_the_square_of_its_steps():
+    tracemalloc.start()
+    try:
+        nodes, weights = quadrature("gauss_legendre", 3001)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * nodes.nbytes  # a matrix of 3001 x 3001 is 72 MB
+    np.testing.assert_allclose([weights @ nodes**power for power in (1, 8, 999)], [1 / 2, 1 / 9, 1 / 1000], rtol=1e-12)

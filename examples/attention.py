@@ -139,10 +139,10 @@ figures = {
     "deletion": jv.figures.line_chart(curves, controls=list(controls), title="Which maps are faithful?", **axes),
 }
 with jv.tensorboard.Writer(arguments.logdir, start_step=step) as writer:
-    writer.text("deletion/areas", "\n".join(table), step)
+    writer.text("attention/areas", "\n".join(table), step)
     for name, map in maps.items():
         writer.histogram(f"attribution/{name.replace(' ', '_')}", map, step)
     for name, figure in figures.items():
         figure.savefig(arguments.logdir / f"{name}.png")
-        writer.figure(name, figure, step)
+        writer.figure(f"attention/{name}", figure, step)
 print(f"look at it: {arguments.logdir / 'why.png'}, or jaxviz tensorboard {arguments.logdir}")

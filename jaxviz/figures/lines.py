@@ -74,7 +74,8 @@ def line_chart(
         raise ValueError(f"{where}: x must have shape ({length},), finite and increasing, got shape {at.shape}")
 
     longest = min(max(len(name) for name in names), 30) * canvas.TICK * 0.56 / 72 + 0.6  # inches of the legend
-    width = min(3.6 * len(panels), canvas.WIDTH + 1.5) + longest
+    # As narrow as two panels can be read, so that TensorBoard has little to shrink.
+    width = max(min(3.6 * len(panels) + longest, canvas.WIDTH + 1.5), 2.2 * len(panels) + longest)
     figure = canvas.sheet(width, 3.6 + (0.35 if title else 0.0), title=title)
     drawn: dict[str, Any] = {}
     hidden = 0
@@ -98,6 +99,7 @@ def line_chart(
                 markersize=3.5,
             )[0]
         first = axes.get_subplotspec().is_first_col()
+        heading = canvas.wrap(heading, (width - longest) / len(panels) * 0.9, canvas.LABEL, canvas.HEADING)
         canvas.panel(axes, title=heading or None, x_label=x_label, y_label=y_label if first else None, grid=True)
         axes.title.set(size=canvas.LABEL)
         axes.margins(x=0.02)

@@ -13,6 +13,7 @@ from jaxviz import tensorboard
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
+    "attention": ["--epochs", "1", "--examples", "320", "--depth", "1", "--tested", "8"],
     "xor": ["--seeds", "16", "--epochs", "50"],
     "images": ["--epochs", "1", "--examples", "640"],
     "own_loop": ["--steps", "60"],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jaxviz.figures.grid import answers as answers
     from jaxviz.figures.grid import image_grid as image_grid
     from jaxviz.figures.layers import layer_diagram as layer_diagram
+    from jaxviz.figures.lines import line_chart as line_chart
     from jaxviz.figures.maps import explanations as explanations
     from jaxviz.figures.maps import heatmap as heatmap
     from jaxviz.figures.maps import heatmaps as heatmaps
@@ -50,6 +51,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             "image_grid": ".grid",
             "layer_diagram": ".layers",
             "learning_curves": ".curves",
+            "line_chart": ".lines",
             "network_diagram": ".network",
             "normalize": ".scale",
             "overlay": ".maps",

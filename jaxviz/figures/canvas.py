@@ -199,7 +199,7 @@ def color_bar(
     bar.ax.minorticks_off()
     bar.ax.grid(False, which="both")
     bar.ax.set_facecolor(palette.PAPER)
-    bar.set_label(label, size=LABEL, color=palette.INK, weight="normal")
+    bar.set_label(checks.clean(label), size=LABEL, color=palette.INK, weight="normal", parse_math=False)
     bar.outline.set(edgecolor=palette.MUTED, linewidth=0.6)
     return bar
 

@@ -197,16 +197,18 @@ def explanations(
     *,
     titles: Sequence[str] | None = None,
     correct: Sequence[bool] | None = None,
-    scale: Literal["map", "method"] = "map",
+    scale: Literal["map", "method", "shared"] = "map",
     sign: Sign = "all",
     percentile: float = PERCENTILE,
     channels: Reduction = "sum",
     overlaid: bool = False,
+    label: str | None = None,
     title: str | None = None,
 ) -> canvas.Figure:
     """Draws a table: a row for each example, its image first, then its attribution by each method.
 
-    Methods have different units, so colors show shares of a limit: that of each map, or of each method over all examples.
+    Methods have different units, so colors show shares of a limit: that of each map, or of each method over all examples. Where
+    all have one unit (heads of attention, say), one scale for all maps keeps it.
 
     Args:
         images: a batch `(n, H, W)` or `(n, H, W, C)`, or a sequence of images; at most 24.
@@ -214,11 +216,13 @@ def explanations(
             take several lines for each example.
         titles: one text for each example, written beside its image, such as `answers` makes.
         correct: whether each answer is right, shown as the frame's color and width.
-        scale: "map" (each map on its own scale) or "method" (each method on one scale for all examples).
+        scale: "map" (each map on its own scale), "method" (each method on one scale for all examples) or "shared" (one scale for
+            all maps; the color bar then shows their own values).
         sign: "all", "positive", "negative" or "absolute"; see `normalize`.
         percentile: the share of the non-zero magnitudes, in %, within a scale's colors; see `normalize`.
         channels: how channels are taken together; see `reduce_channels`.
         overlaid: draw the maps over the faded images.
+        label: what the color bar shows, where it is no attribution ("share of attention").
         title: a title of the whole figure.
 
     Returns:
@@ -235,7 +239,7 @@ def explanations(
         ['input', 'gradient']
     """
     where = "explanations"
-    checks.check_choice(where, "scale", scale, ("map", "method"))
+    checks.check_choice(where, "scale", scale, ("map", "method", "shared"))
     given = _items(where, "images", images)
     count = len(given)
     if not 1 <= count <= 24:
@@ -277,20 +281,23 @@ def explanations(
                 text, size=canvas.LABEL, color=palette.INK, rotation="horizontal", ha="right", va="center", labelpad=5
             )
 
-    missing = clipped = 0
-    for column, (method, maps) in enumerate(attributions.items(), start=1):
+    tables: dict[str, list[np.ndarray]] = {}
+    for method, maps in attributions.items():
         items = _items(where, f"attributions[{method!r}]", maps)
         if len(items) != count:
             raise ValueError(
                 f"{where}: attributions[{method!r}] must hold one map per image, {count} in all, got {len(items)}"
             )
         heats = [as_map(where, item, channels, f"attributions[{method!r}][{i}]") for i, item in enumerate(items)]
-        heats = [fit_to_image(where, heat, *pictures[i][0].shape[:2]) for i, heat in enumerate(heats)]
-        shared = shared_scale(where, heats, sign=sign, percentile=percentile)
+        tables[method] = [fit_to_image(where, heat, *pictures[i][0].shape[:2]) for i, heat in enumerate(heats)]
+    every = shared_scale(where, [heat for heats in tables.values() for heat in heats], sign=sign, percentile=percentile)
+    missing = clipped = 0
+    for column, (method, heats) in enumerate(tables.items(), start=1):
+        shared = every if scale == "shared" else shared_scale(where, heats, sign=sign, percentile=percentile)
         for row, heat in enumerate(heats):
-            own = shared if scale == "method" else shared_scale(where, [heat], sign=sign, percentile=percentile)
+            own = shared_scale(where, [heat], sign=sign, percentile=percentile) if scale == "map" else shared
             missing += int((~np.isfinite(heat)).sum())
-            clipped += own.clipped if scale == "map" or row == 0 else 0
+            clipped += own.clipped if scale == "map" or (scale == "method" and row == 0) else 0
             axes = grid[row, column]
             _draw(axes, heat, own, pictures[row][0] if overlaid else None)
             heading = canvas.wrap(str(method), side, size) if row < headings else None
@@ -306,15 +313,17 @@ def explanations(
                     transform=axes.transAxes,
                     wrap=True,
                 )
-    unit = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
-    label = "share of the map's limit" if scale == "map" else "share of the method's limit"
-    _bar(figure, list(panels.flat), unit, label)
+    # With one scale for all, colors keep their unit; otherwise they are shares.
+    unit = every if scale == "shared" else Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
+    _bar(figure, list(panels.flat), unit, label or (None if scale == "shared" else f"share of the {scale}'s limit"))
     said = (
-        [f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."]
+        every.notes()
+        if scale == "shared"
+        else [f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."]
         if clipped
         else []
     )
-    if missing:
+    if missing and scale != "shared":  # its notes tell already
         said.append(f"{missing:,} NaN or inf values are shown in yellow.")
     if any(note for _, note in pictures):
         said.append("Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white.")

@@ -67,6 +67,13 @@ EVERY = {
         limit=0.8,
     ),
     "beeswarm": lambda: figures.beeswarm(HEAT, HEAT[::-1], most=3, limit=0.9, title="title"),
+    "line_chart": lambda: figures.line_chart(
+        {"a": {"one": [1.0, 0.5], "chance": [1.0, 0.9]}, "b": {"one": [1.0, np.nan]}},
+        controls=["chance"],
+        x_label="patches",
+        y_label="score",
+        title="title",
+    ),
     "attribution_bars": lambda: figures.attribution_bars(
         {"gradient": HEAT[0], "DeepLIFT": HEAT[7]}, values=HEAT[1], most=3, title="title"
     ),

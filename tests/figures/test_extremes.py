@@ -18,6 +18,7 @@ DRAW = {
     "time_series": lambda title, values: figures.time_series(values, {title: SERIES}, title=title),
     "token_text": lambda title, values: figures.token_text(["a", title, "c"], values, title=title),
     "learning_curves": lambda title, values: figures.learning_curves({"loss": values}, title=title),
+    "line_chart": lambda title, values: figures.line_chart({title: {title: values}}, title=title, y_label="y"),
     "network_diagram": lambda title, values: figures.network_diagram([values[:, None]], title=title),
 }
 

@@ -104,6 +104,23 @@ def test_explanations_scale_each_map_or_each_method():
         assert scale in figure.axes[-1].get_ylabel()
 
 
+def test_explanations_on_one_scale_keep_their_unit():
+    heats = np.stack([np.eye(4), 3 * np.eye(4)])
+    heats[0, 0, 0] = np.nan
+    settings: dict[str, Any] = {"scale": "shared", "sign": "positive", "percentile": 60, "label": "share of $attention"}
+    figure = explanations(np.zeros((2, 4, 4)), {"a": heats, "b": heats / 2}, **settings)
+    maps = [axes.images[0] for axes in figure.axes if axes.get_title() != "input" and axes.images][:5]
+    assert {image.get_clim() for image in maps if image.get_array().ndim == 2} == {(0.0, 1.5)}
+    bar = figure.axes[-1]
+    assert bar.get_ylim() == (0.0, 1.5)
+    assert bar.get_ylabel() == "share of $attention"
+    assert "Colors saturate at 1.5, the 60th percentile of non-zero magnitudes; the largest magnitude is 3." in note(
+        figure
+    )
+    assert note(figure).count("NaN") == 1
+    figure.draw_without_rendering()
+
+
 def test_a_dozen_methods_take_several_lines_with_a_heading_for_each_map():
     heats = {f"method {i}": np.full((2, 4, 4), i + 1.0) for i in range(12)}
     figure = explanations(np.zeros((2, 4, 4)), heats, titles=["first", "second"])

@@ -38,7 +38,10 @@ def quadrature(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     edges, equal = np.arange(steps, dtype=np.float64) / steps, np.full(steps, 1.0 / steps)
     match name:
         case "gauss_legendre":
-            nodes, weights = _gauss_legendre(steps)
+            import scipy.special  # only where it is used; numpy's way takes memory for the square of the steps
+
+            nodes, weights = scipy.special.roots_legendre(steps)
+            nodes, weights = (1 + nodes) / 2, weights / 2
         case "riemann_left":
             nodes, weights = edges, equal
         case "riemann_right":
@@ -55,29 +58,6 @@ def quadrature(name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     nodes.setflags(write=False)  # the cache hands out the same arrays again
     weights.setflags(write=False)
     return nodes, weights
-
-
-def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1], by Newton's method at the zeros of the Legendre polynomial.
-
-    Its memory grows with the steps; that of `numpy.polynomial.legendre.leggauss`, with their square.
-    """
-    x = -np.cos(np.pi * (np.arange(steps) + 0.75) / (steps + 0.5))
-    for _ in range(5):  # from this start the fourth changes the last digit only
-        slope, value = _legendre(steps, x)
-        x = x - value / slope
-    x = (x - x[::-1]) / 2
-    slope, _ = _legendre(steps, x)
-    weights = 1 / ((1 - x * x) * slope * slope)
-    return (1 + x) / 2, weights / weights.sum()
-
-
-def _legendre(degree: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and value of the Legendre polynomial at x, by the recurrence of three terms."""
-    before, value = np.ones_like(x), x
-    for n in range(2, degree + 1):
-        before, value = value, ((2 * n - 1) * x * value - (n - 1) * before) / n
-    return degree * (x * value - before) / (x * x - 1), value
 
 
 def check(function: str, steps: Any, name: Any, chunk_size: Any) -> None:

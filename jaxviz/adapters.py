@@ -14,6 +14,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from jaxviz.program import INPUT, OUTPUT, mark, paths
@@ -168,6 +170,22 @@ def _marking(cls: type) -> type:
 _COLLECTIONS = frozenset({"params", "batch_stats", "cache", "constants"})
 
 
+def on_device(params: Any) -> Any:
+    """Parameters with NumPy's arrays as JAX's: brought to the device once, where else each call would bring them there.
+
+    Arrays of a type that JAX would change (float64 without 64-bit types) stay as they are.
+    """
+
+    def bring(leaf: Any) -> Any:
+        if type(leaf) is not np.ndarray or not (
+            jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)
+        ):
+            return leaf
+        return jnp.asarray(leaf) if jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype else leaf
+
+    return jax.tree.map(bring, params)
+
+
 def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tuple[LinenAdapter, Any, dict[str, Any]]:
     """The adapter, params and traced keywords of a Linen module."""
     if not isinstance(module, nn.Module):
@@ -191,7 +209,7 @@ def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tup
             raise ValueError(f"Model.from_linen: method {method!r} not found in {type(module).__name__}")
         method = getattr(type(module), method)
     static, data = _split_keywords({**evaluation_keywords(method), **keywords})
-    return LinenAdapter(Static(module), Static(static)), dict(variables), data
+    return LinenAdapter(Static(module), Static(static)), on_device(dict(variables)), data
 
 
 def nnx_module(module: nnx.Module, keywords: Mapping[str, Any]) -> tuple[NnxAdapter, Any, dict[str, Any]]:
@@ -204,7 +222,7 @@ def nnx_module(module: nnx.Module, keywords: Mapping[str, Any]) -> tuple[NnxAdap
     graph, state = nnx.split(copy)
     state = jax.tree.map(lambda leaf: leaf, state)  # variables of its own: the module's change when it is trained
     static, data = _split_keywords({**evaluation_keywords(type(module).__call__), **keywords})
-    return NnxAdapter(Static(graph), Static(static)), state, data
+    return NnxAdapter(Static(graph), Static(static)), on_device(state), data
 
 
 def function(apply: Callable[[Any, Any], Any]) -> FunctionAdapter:

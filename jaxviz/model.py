@@ -110,7 +110,7 @@ class Model:
                 inspect.signature(apply).bind(params, None)
             except TypeError as error:
                 raise TypeError(f"Model.from_function: apply must be apply(params, inputs): {error}") from None
-        return Model(adapter, params, {})
+        return Model(adapter, adapters.on_device(params), {})
 
     def __call__(self, inputs: Any) -> Any:
         """The outputs, equal to those of the plain model under `jax.jit`.
@@ -136,7 +136,7 @@ class Model:
 
     def with_params(self, params: Any) -> "Model":
         """The same function with other parameters."""
-        return replace(self, params=params)
+        return replace(self, params=adapters.on_device(params))
 
     def layers(self, inputs: Any) -> list[Layer]:
         """The layers in order of execution; a module stands after the modules that it calls.

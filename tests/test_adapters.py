@@ -12,6 +12,7 @@ from flax import nnx
 from flax.core import freeze
 
 import jaxviz as jv
+from jaxviz import adapters
 
 KEY = jax.random.key(0)
 Model: Any = jv.Model  # whose signatures the tests of errors break
@@ -161,3 +162,17 @@ def test_function_that_applies_modules():
     model = jv.Model.from_function(lambda variables, x: Noisy().apply(variables, x, deterministic=True), VARIABLES)
     layers = {layer.path: layer.parameters for layer in model.layers(X)}
     assert layers == {"Dense_0": 20, "Dropout_0": 0}
+
+
+def test_parameters_of_numpy_are_brought_to_the_device_once():
+    params = {"kernel": np.ones((3, 2), np.float32), "double": np.ones(2), "name": "of no account"}
+    found = adapters.on_device(params)
+    assert isinstance(found["kernel"], jax.Array)
+    assert found["double"].dtype == np.float64  # as it is, where JAX would make float32 of it
+    assert found["name"] == params["name"]
+    model = jv.Model.from_function(lambda params, inputs: inputs @ params["kernel"], {"kernel": params["kernel"]})
+    assert isinstance(model.params["kernel"], jax.Array)
+    assert isinstance(model.with_params({"kernel": params["kernel"] * 2}).params["kernel"], jax.Array)
+    module = nn.Dense(2)
+    variables = {"params": {"kernel": params["kernel"], "bias": np.zeros(2, np.float32)}}
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(jv.Model.from_linen(module, variables).params))

@@ -4,12 +4,16 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.extend.core import primitives
 
 ClosedJaxpr = core.ClosedJaxpr
 Jaxpr = core.Jaxpr
 JaxprEqn = core.JaxprEqn
 Literal = core.Literal
 Var = core.Var
+
+# The names of JAX's primitives.
+PRIMITIVES = frozenset(getattr(primitives, name).name for name in dir(primitives) if name.endswith("_p"))
 
 
 def closed(jaxpr: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, list[Any]]:

@@ -76,7 +76,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 WRONG: dict[str, Any] = {
     "channels": (
-        {"inputs": jnp.ones((2, 4, 4, 5))},
+        {"inputs": jnp.ones((2, 4, 4, 5), jnp.float32)},
         ValueError,
         r"the model cannot be applied to inputs, float32\[2, 4, 4, 5\]: ",
     ),

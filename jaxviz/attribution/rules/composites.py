@@ -67,6 +67,11 @@ class Composite:
             if not isinstance(rules, Mapping) or not all(isinstance(key, str) for key in rules):
                 raise TypeError(f"Composite: {name} must be a dict with strings as keys, got {rules!r}")
             object.__setattr__(self, name, {key: as_rule("Composite", rule) for key, rule in rules.items()})
+        for kind in self.first:
+            if kind in OPERATIONS and kind not in (CONVOLUTION, DENSE):
+                raise ValueError(
+                    f"Composite: first is for linear layers: {CONVOLUTION!r}, {DENSE!r} or a class of modules, got {kind!r}"
+                )
 
     def find(self, operation: str, where: Where, first: bool) -> Rule:
         """The rule of an operation.

@@ -1,7 +1,7 @@
 """DeepLIFT and DeepSHAP: the score's difference from that of a baseline, shared by multipliers instead of derivatives."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,13 +12,14 @@ from jaxviz.attribution.arguments import baseline_like, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
+from jaxviz.attribution.rules.names import check_names
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
 from jaxviz.attribution.rules.score import check_rules, rewritten_score
 from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import Rule, Rules
+from jaxviz.program import Program, Rule, Rules
 from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
@@ -51,6 +52,7 @@ def deeplift(
         multiply_by_inputs: False leaves out the factor `inputs - baseline`: the multipliers.
         rules: rules of your own, by primitive (`"tanh"`), called function (`"silu()"`) or layer (`"Block_*/**:*"`), as in
             `jaxviz.program.Rules`. Those of `jaxviz.attribution.rules.rescale` may be put to use for a primitive that has none.
+            A name that neither this model nor JAX has is an error.
 
     Returns:
         The attribution, of the structure, shapes and dtypes of inputs. It costs about two gradients.
@@ -151,9 +153,16 @@ def deep_shap(
     return jax.tree.map(lambda leaf: leaf / count, total)
 
 
-def multipliers(model: Model, inputs: Any, baseline: Any, target: Target, rules: Rules) -> Any:
-    """The multipliers of DeepLIFT, unchecked and not jitted."""
-    score = lambda inputs: rewritten_score(model, jax.tree.map(Pair, inputs, baseline), target, rules)
+def multipliers(
+    model: Model,
+    inputs: Any,
+    baseline: Any,
+    target: Target,
+    rules: Rules,
+    check: Callable[[Program], None] | None = None,
+) -> Any:
+    """The multipliers of DeepLIFT, unchecked (but for what `rewritten_score` checks) and not jitted."""
+    score = lambda inputs: rewritten_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
     return jax.grad(lambda inputs: score(inputs).value.sum())(inputs)
 
 
@@ -161,7 +170,8 @@ def _attribution(
     function: str, model: Model, inputs: Any, baseline: Any, target: Target, multiply_by_inputs: bool, rules: Static
 ) -> Any:
     table = Rules(function, RULES | rules.value, lift=pairs.lift, settle=pairs.settle)
-    found = multipliers(model, inputs, baseline, target, table)
+    check = functools.partial(check_names, function, "rules", rules.value)
+    found = multipliers(model, inputs, baseline, target, table, check)
     if not multiply_by_inputs:
         return found
     return jax.tree.map(lambda leaf, end, start: leaf * (end - start), found, inputs, baseline)

@@ -9,7 +9,8 @@ from jaxviz import views
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
-from jaxviz.attribution.rules.composites import Composite, as_composite
+from jaxviz.attribution.rules.composites import OPERATIONS, Composite, as_composite
+from jaxviz.attribution.rules.names import check_kinds, check_names
 from jaxviz.attribution.rules.pending import Gauge, Raw
 from jaxviz.attribution.rules.propagation import Propagation
 from jaxviz.attribution.rules.relevance import Epsilon
@@ -56,7 +57,8 @@ def lrp(
         biases and stabilizers absorb and what rules that are not conservative (softmax) add; `relevance_report` tells where.
 
     Raises:
-        TypeError, ValueError: as for `gradient`; if composite is none, or a layer is not found.
+        TypeError, ValueError: as for `gradient`; if composite is none, or has a rule for a layer, kind of layer or primitive that
+            neither this model nor any other has; if a layer is not found.
         ValueError: if a primitive that depends on the inputs has no rule; the message says how to give one.
 
     Example:
@@ -107,7 +109,7 @@ def lrp(
 
 @jit(static_argnames=("layer", "side"))
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
-    check_layers(model, inputs, composite)
+    check_composite("lrp", model, inputs, target, composite)
     if layer is None:
         score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, Propagation(composite)), inputs)
         return back(score)[0]
@@ -121,11 +123,18 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
     return back(score)[0]
 
 
-def check_layers(model: Model, inputs: Any, composite: Composite) -> None:
-    """Raises unless the layers for which a composite has rules are there."""
-    known = dict.fromkeys(key.layer for key in views.program(model, inputs).sites)
+def check_composite(function: str, model: Model, inputs: Any, target: Target, composite: Composite) -> None:
+    """Raises unless the layers, kinds and primitives for which a composite has rules are there, or may be elsewhere."""
     if composite.layers:
-        paths.choose("lrp", composite.layers, known)
+        known = dict.fromkeys(key.layer for key in views.program(model, inputs).sites)
+        paths.choose(function, composite.layers, known)
+    kinds = {"composite.rules": composite.rules, "composite.first": composite.first}
+    if not (composite.primitives or any(kinds.values())):
+        return
+    program = views.program(model, inputs, lambda outputs: select(outputs, target))
+    for argument, rules in kinds.items():
+        check_kinds(function, argument, rules, OPERATIONS, program)
+    check_names(function, "composite.primitives", composite.primitives, program)
 
 
 def rewritten(model: Model, inputs: Any, target: Target, propagation: Propagation) -> Any:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.composites import Composite, as_composite
-from jaxviz.attribution.rules.lrp import check_layers, rewritten
+from jaxviz.attribution.rules.lrp import check_composite, rewritten
 from jaxviz.attribution.rules.propagation import Propagation
 from jaxviz.attribution.rules.relevance import Epsilon, Own
 from jaxviz.checks import is_traced
@@ -131,7 +131,7 @@ def relevance_report(
 
 @jit
 def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> Any:
-    check_layers(model, inputs, composite)
+    check_composite("relevance_report", model, inputs, target, composite)
     names: dict[tuple[str, str, str], int] = {}
 
     def note(where: Where, operation: str, rule: Any) -> None:

@@ -14,6 +14,7 @@ import jax
 
 from jaxviz.program import is_top_level
 from jaxviz.program.lowerings import lowered
+from jaxviz.shardings import automatic
 
 _FLAG = "xla_cpu_experimental_ynn_fusion_type"
 
@@ -35,14 +36,17 @@ class Compiled:
         # JAX takes compiler options at the top level only: inside another program, that program's hold.
         if not is_top_level((args, kwargs)):
             return self._within(*args, **kwargs)
+        args, kwargs = automatic((args, kwargs))
         return (self._fast if _has_flag() else self._plain)(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program at the shapes of the arguments, as `jax.jit` gives it."""
+        args, kwargs = automatic((args, kwargs))
         return (self._fast if _has_flag() else self._plain).lower(*args, **kwargs)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Shapes and dtypes of the outputs."""
+        args, kwargs = automatic((args, kwargs))
         return self._plain.eval_shape(*args, **kwargs)
 
 

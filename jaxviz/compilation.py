@@ -14,6 +14,7 @@ import jax
 
 from jaxviz.program import is_top_level
 from jaxviz.program.lowerings import is_inside, lowered
+from jaxviz.shardings import automatic
 
 _FLAG = "xla_cpu_experimental_ynn_fusion_type"
 
@@ -37,14 +38,17 @@ class Compiled:
         if not is_top_level((args, kwargs)):
             # A part of what is lowered as a whole is found there as it stands, its derivative, too.
             return (self._as_it_stands if is_inside() else self._within)(*args, **kwargs)
+        args, kwargs = automatic((args, kwargs))
         return (self._fast if _has_flag() else self._plain)(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program at the shapes of the arguments, as `jax.jit` gives it."""
+        args, kwargs = automatic((args, kwargs))
         return (self._fast if _has_flag() else self._plain).lower(*args, **kwargs)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """Shapes and dtypes of the outputs."""
+        args, kwargs = automatic((args, kwargs))
         return self._plain.eval_shape(*args, **kwargs)
 
 

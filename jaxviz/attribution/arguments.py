@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
 
 from jaxviz import host, targets
 from jaxviz.checks import check_choice as check_choice
@@ -17,6 +18,7 @@ from jaxviz.checks import check_key as check_key
 from jaxviz.checks import given
 from jaxviz.model import Model, check_model
 from jaxviz.program import is_top_level
+from jaxviz.shardings import automatic, is_explicit
 from jaxviz.targets import Target
 
 
@@ -64,6 +66,11 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
                     f"{function}: {_name(several, index)} has dtype {dtype}, which cannot be differentiated; "
                     f"{_instead(function, model, inputs)}"
                 )
+    if any(map(is_explicit, leaves)) and AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+        raise ValueError(
+            f"{function}: inputs are spread over a mesh with explicit axes, and such a mesh is set for all that is computed; "
+            "call outside of jax.set_mesh, or make the mesh with axis_types=(jax.sharding.AxisType.Auto,)"
+        )
     arrays = [as_array(leaf) for leaf in leaves]
     inputs = tuple(arrays) if several else arrays[0]
     if not all_finite(arrays) and not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays):
@@ -102,7 +109,7 @@ def _is_floating(dtype: Any) -> bool:
 
 def as_array(value: Any) -> jax.Array:
     """`jnp.asarray`, which takes its time even where nothing is to be done."""
-    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+    return automatic(value) if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
 def _instead(function: str, model: Model, inputs: Any) -> str:
@@ -168,7 +175,7 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
             return _filled(np.asarray(baseline).item(), leaf.shape, leaf.dtype)
         # On the host where it is there already: a new scalar is then no new program.
         library = jnp if isinstance(baseline, jax.Array) else np
-        return jnp.asarray(library.broadcast_to(library.asarray(baseline, leaf.dtype), leaf.shape))
+        return jnp.asarray(library.broadcast_to(library.asarray(automatic(baseline), leaf.dtype), leaf.shape))
     except ValueError:
         raise ValueError(
             f"{function}: {name} of shape {np.shape(baseline)} does not broadcast to the inputs' shape {leaf.shape}"

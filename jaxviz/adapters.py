@@ -173,7 +173,8 @@ _COLLECTIONS = frozenset({"params", "batch_stats", "cache", "constants"})
 def on_device(params: Any) -> Any:
     """Parameters with NumPy's arrays as JAX's: brought to the device once, where else each call would bring them there.
 
-    Arrays of a type that JAX would change (float64 without 64-bit types) stay as they are.
+    They are copied: later changes of the arrays are not seen. Those of a type that JAX would change (float64 without 64-bit types)
+    stay as they are.
     """
 
     def bring(leaf: Any) -> Any:
@@ -181,9 +182,10 @@ def on_device(params: Any) -> Any:
             jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)
         ):
             return leaf
-        return jnp.asarray(leaf) if jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype else leaf
+        return jnp.array(leaf) if jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype else leaf
 
-    return jax.tree.map(bring, params)
+    with jax.ensure_compile_time_eval():  # inside `jax.jit`, too, constants stay constants
+        return jax.tree.map(bring, params)
 
 
 def linen(module: nn.Module, variables: Any, keywords: Mapping[str, Any]) -> tuple[LinenAdapter, Any, dict[str, Any]]:

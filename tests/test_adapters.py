@@ -168,6 +168,11 @@ def test_parameters_of_numpy_are_brought_to_the_device_once():
     params = {"kernel": np.ones((3, 2), np.float32), "double": np.ones(2), "name": "of no account"}
     found = adapters.on_device(params)
     assert isinstance(found["kernel"], jax.Array)
+    params["kernel"][0, 0] = 7
+    assert found["kernel"][0, 0] == 1
+    inside = []
+    jax.jit(lambda x: inside.append(adapters.on_device(params)["kernel"]) or x)(1.0)
+    assert not isinstance(inside[0], jax.core.Tracer)
     assert found["double"].dtype == np.float64  # as it is, where JAX would make float32 of it
     assert found["name"] == params["name"]
     model = jv.Model.from_function(lambda params, inputs: inputs @ params["kernel"], {"kernel": params["kernel"]})

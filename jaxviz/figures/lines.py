@@ -89,13 +89,15 @@ def line_chart(
                 else (COLORS[(place := colored.index(name)) % len(COLORS)], DASHES[place // len(COLORS)])
             )
             hidden += int((~np.isfinite(values)).sum())
+            alone = _alone(np.isfinite(values))
             drawn[name] = axes.plot(
                 at,
                 np.where(np.isfinite(values), values, np.nan),
                 color=color,
                 linestyle=dashes,
                 linewidth=1.8,
-                marker="o" if length == 1 else "None",
+                marker="o" if alone else "None",
+                markevery=alone,
                 markersize=3.5,
             )[0]
         first = axes.get_subplotspec().is_first_col()
@@ -140,3 +142,9 @@ def _panels(where: str, lines: Any) -> dict[str, dict[str, np.ndarray]]:
         if not row:
             raise ValueError(f"{where}: lines must hold at least one line" + ("" if alone else f" for {heading!r}"))
     return found
+
+
+def _alone(finite: np.ndarray) -> list[int]:
+    """The finite points without a finite neighbor, through which no line goes."""
+    beside = np.pad(finite, 1)
+    return np.flatnonzero(finite & ~beside[:-2] & ~beside[2:]).tolist()

@@ -71,7 +71,11 @@ def _entered(model: Model, inputs: Any, path: str) -> str:
     except ValueError:  # a tagged value has no input, and one of a while loop is not kept
         return ""
     bad = first(values)
-    return f"; its input already has {in_words(*counts(bad[1]))}, which arose between the layers" if bad else ""
+    if not bad:
+        return ""
+    nan, inf = counts(bad[1])
+    # Infinities may be meant, as those of an additive mask; a NaN is not.
+    return f"; its input already has {in_words(nan, inf)}" + (", which arose between the layers" if nan else "")
 
 
 def _backward(state: State, inputs: Any, targets: Any, key: jax.Array, recipe: Recipe) -> tuple[str, str]:

@@ -50,6 +50,13 @@ def test_nan_breaks_the_line_and_is_counted():
     assert figure._supxlabel.get_text() == "2 NaN or inf values are left out."
 
 
+def test_points_between_gaps_are_seen():
+    figure = line_chart({"a": [np.nan, 1.0, np.nan, 2.0, 3.0], "b": [1.0] * 5})
+    a, b = figure.axes[0].lines
+    assert (a.get_marker(), a.get_markevery()) == ("o", [1])
+    assert b.get_marker() == "None"
+
+
 @pytest.mark.parametrize(
     ("lines", "settings", "error", "words"),
     [

@@ -43,7 +43,8 @@ class Game:
         if not count:
             return ()
         values = feature_count(*leaves)
-        if all(leaf.ndim <= 2 for leaf in leaves):  # no maps, whose activations are many times as large
+        # Rows of a table: the activations of maps and tokens are many times as large as these.
+        if all(leaf.ndim <= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
             values = max(values // 4, 1)
         return chunks.sizes(count, leaves[0].shape[0], chunk_size, values=values)
 

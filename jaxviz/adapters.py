@@ -173,8 +173,8 @@ _COLLECTIONS = frozenset({"params", "batch_stats", "cache", "constants"})
 def on_device(params: Any) -> Any:
     """Parameters with NumPy's arrays as JAX's: brought to the device once, where else each call would bring them there.
 
-    They are copied: later changes of the arrays are not seen. Those of a type that JAX would change (float64 without 64-bit types)
-    stay as they are.
+    They are copied: later changes of the arrays are not seen. Those of a type that JAX would change (float64 without
+    64-bit types) stay as they are.
     """
 
     def bring(leaf: Any) -> Any:

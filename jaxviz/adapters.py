@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 
 from jaxviz.program import INPUT, OUTPUT, mark, paths
+from jaxviz.shardings import automatic
 from jaxviz.static import Static
 
 # How a module is told that it is not being trained, by the names of the argument in use.
@@ -171,13 +172,15 @@ _COLLECTIONS = frozenset({"params", "batch_stats", "cache", "constants"})
 
 
 def on_device(params: Any) -> Any:
-    """Parameters with NumPy's arrays as JAX's: brought to the device once, where else each call would bring them there.
+    """Parameters as they are computed with: NumPy's arrays on the device, where else each call would bring them there.
 
     They are copied: later changes of the arrays are not seen. Those of a type that JAX would change (float64 without
-    64-bit types) stay as they are.
+    64-bit types) stay as they are. Arrays of a mesh with explicit axes get automatic ones.
     """
 
     def bring(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):
+            return automatic(leaf)
         if type(leaf) is not np.ndarray or not (
             jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)
         ):

@@ -1,9 +1,10 @@
-"""NaN and infinite values: how many, and in words."""
+"""NaN and infinite values: whether there are any, how many, and in words."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def counts(leaf: Any) -> tuple[int, int]:
@@ -35,3 +36,15 @@ def told(name: str, leaf: Any) -> str:
 def in_words(nan: int, inf: int) -> str:
     """The counts in words: "3 NaN and 1 inf"."""
     return " and ".join(f"{count} {kind}" for count, kind in ((nan, "NaN"), (inf, "inf")) if count)
+
+
+def is_finite(array: np.ndarray) -> bool:
+    """Whether all values of a NumPy array are finite; where its squares are, too, in one pass without another array."""
+    if array.dtype in _WITH_PRODUCTS:
+        flat = array.ravel()
+        if np.vdot(flat, flat) < np.inf:
+            return True
+    return bool(np.isfinite(array).all())
+
+
+_WITH_PRODUCTS = (np.dtype(np.float32), np.dtype(np.float64))

@@ -1,4 +1,4 @@
-"""Arrays that the host sees without a copy: which these are, how to get their values, and whether those are finite."""
+"""Arrays that the host can look at without asking another device: which these are, and how to get their values."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ _LOOKS = 400  # of about 0.7 microseconds
 
 
 def sees(array: Any) -> bool:
-    """Whether NumPy sees an array without a copy: one of its own, or of JAX on the CPU of this process. Not a traced one."""
+    """Whether an array is NumPy's, or JAX's on the CPU of this process, where NumPy sees it; not a traced one."""
     if isinstance(array, np.ndarray):
         return True
     if isinstance(array, jax.core.Tracer):
@@ -28,7 +28,7 @@ def _is_alone() -> bool:
 
 
 def fetch(array: jax.Array | np.ndarray) -> np.ndarray:
-    """`np.asarray` of a result on CPU, sooner there by what the operating system takes to wake a thread that sleeps.
+    """`np.asarray` of a result, on CPU sooner there by what the operating system takes to wake a thread that sleeps.
 
     That is 20 to 50 microseconds, as much as a small network takes. So for the first tenths of a millisecond the thread looks
     again and again, and lets others have its core in between; only then it sleeps.
@@ -43,15 +43,3 @@ def fetch(array: jax.Array | np.ndarray) -> np.ndarray:
 
 
 _let_others = getattr(os, "sched_yield", lambda: time.sleep(0))
-
-
-def is_finite(array: np.ndarray) -> bool:
-    """Whether all values of an array are finite, at once where its squares are, too: in one pass, without a copy."""
-    if array.dtype in _WITH_PRODUCTS:
-        flat = array.ravel()
-        if np.vdot(flat, flat) < np.inf:
-            return True
-    return bool(np.isfinite(array).all())
-
-
-_WITH_PRODUCTS = (np.dtype(np.float32), np.dtype(np.float64))

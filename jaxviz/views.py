@@ -225,7 +225,7 @@ def _before(model: ModelLike, layer: str, side: str, inputs: Any) -> tuple[list[
 
 def since(model: ModelLike, layer: str, side: str, inputs: Any) -> tuple[tuple[list[Any], Any], Tail]:
     """The params and activation of the rest of a model from a layer on, and its adapter; see `Model.since`."""
-    model, inputs = automatic((model, inputs))
+    inputs = automatic(inputs)
     leaves, structure = jax.tree.flatten((model.params, model.keywords, inputs))
     # The weak types too, so that the tail is cut from the very program that its params were computed by.
     types = [jax.typeof(leaf) for leaf in leaves]

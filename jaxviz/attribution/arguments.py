@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType
 
-from jaxviz import host, targets
+from jaxviz import finite, host, targets
 from jaxviz.checks import check_choice as check_choice
 from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_key as check_key
@@ -248,7 +248,7 @@ def _all_finite(leaf: jax.Array) -> jax.Array:
 
 def _finite(leaf: jax.Array) -> bool:
     if host.sees(leaf):
-        return host.is_finite(np.asarray(leaf))
+        return finite.is_finite(host.fetch(leaf))
     result = _all_finite(leaf)
     # Constants inside a jitted function are not looked at.
     return isinstance(result, jax.core.Tracer) or bool(result)

@@ -5,16 +5,16 @@ import functools
 import inspect
 import itertools
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 
-from jaxviz import host
+from jaxviz import finite, host
 from jaxviz.attribution.arguments import baseline_like
+from jaxviz.flags import Flag
 
 _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
 
@@ -45,13 +45,10 @@ def cautious(method: Method) -> Method:
 
     @functools.wraps(method)
     def looked_at(*args: Any, **settings: Any) -> Any:
-        if _here.inside:
+        if _running.up:
             return method(*args, **settings)
-        _here.inside = True
-        try:
+        with _running.raised():
             attribution = method(*args, **settings)
-        finally:
-            _here.inside = False
         largest = _suspicious(attribution)
         if largest is not None:
             _warn(method, args, settings, largest)
@@ -60,14 +57,9 @@ def cautious(method: Method) -> Method:
     return cast(Method, looked_at)
 
 
-@contextlib.contextmanager
-def unwatched() -> Iterator[None]:
+def unwatched() -> contextlib.AbstractContextManager[None]:
     """Methods that are called inside give no warnings: the caller looks at what they give."""
-    before, _here.inside = _here.inside, True
-    try:
-        yield
-    finally:
-        _here.inside = before
+    return _running.raised()
 
 
 def warn(function: str, text: str) -> None:
@@ -88,13 +80,7 @@ def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.maximum.reduce([part.astype(np.float64) for part in parts])
 
 
-class _Here(threading.local):
-    """Whether a method runs in this thread."""
-
-    inside = False
-
-
-_here = _Here()
+_running = Flag()  # whether a method runs in this thread
 
 
 def _suspicious(attribution: Any) -> np.ndarray | None:
@@ -114,7 +100,7 @@ def _suspicious(attribution: Any) -> np.ndarray | None:
 
 def _is_well(array: np.ndarray) -> bool:
     """Whether a few microseconds tell that all values are finite, and some of each example not 0, as most often they do."""
-    if array.size > _SMALL or not host.is_finite(array):
+    if array.size > _SMALL or not finite.is_finite(array):
         return False
     return bool(np.logical_and.reduce(np.logical_or.reduce(array.reshape(len(array), -1), axis=1)))
 

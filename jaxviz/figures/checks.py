@@ -33,6 +33,16 @@ def as_numbers(where: str, name: str, value: Any) -> np.ndarray:
     return np.where(beyond, np.copysign(np.inf, array), array) if beyond.any() else array
 
 
+def as_positions(where: str, name: str, value: Any, count: int) -> np.ndarray:
+    """So many increasing numbers; 0, 1, ... where the value is None."""
+    if value is None:
+        return np.arange(count, dtype=float)
+    at = as_numbers(where, name, value)
+    if at.shape != (count,) or not np.isfinite(at).all() or (np.diff(at) <= 0).any():
+        raise ValueError(f"{where}: {name} must have shape ({count},), finite and increasing, got shape {at.shape}")
+    return at
+
+
 def clean(text: Any) -> str:
     """A text that can be drawn and encoded: half characters (lone surrogates) become question marks."""
     return str(text).encode("utf-8", "replace").decode("utf-8")

@@ -6,6 +6,7 @@ connection arrives.
 
 import itertools
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from matplotlib.patches import Circle
 
 from jaxviz.figures import palette
 
-INPUTS = -1  # stands for the model's inputs among the nodes
+ABOVE = -1  # stands for the model's inputs among the nodes
 JOINT, LANE = 0.05, 0.11  # inches: the radius of a joint, the distance of lanes
 MOST_LANES = 10
 
@@ -22,7 +23,7 @@ class Lane(NamedTuple):
     """The connections from one node past others to later ones.
 
     Attributes:
-        source: the node that they begin at, or `INPUTS`.
+        source: the node that they begin at, or `ABOVE`.
         targets: the nodes that they end at, increasing.
         number: the lane that they run in; 0 is next to the boxes.
     """
@@ -56,6 +57,55 @@ class Spot(NamedTuple):
     side: float
 
 
+def by_call(items: list[Any]) -> list[Any]:
+    """The records with the inner layers of a module's further call under that call: `block/conv#1` as `block#1/conv#1`."""
+    if not all(hasattr(item, "depth") for item in items):
+        return items
+    names: dict[str, str] = {}
+    holders: list[Any] = []  # a module stands after what it holds, so it is met before it from the end
+    for item in reversed(items):
+        while holders and holders[-1].depth >= item.depth:
+            holders.pop()
+        holder = holders[-1].path if holders else ""
+        inner = holder.rsplit("#", 1)[0] + "/"
+        within = bool(holder) and item.path.startswith(inner)
+        names[item.path] = f"{names[holder]}/{item.path[len(inner) :]}" if within else item.path
+        holders.append(item)
+    kept = ("kind", "shape", "parameters", "flops")
+    return [
+        SimpleNamespace(
+            path=names[item.path],
+            **({"sources": [names.get(source, source) for source in item.sources]} if hasattr(item, "sources") else {}),
+            **{name: getattr(item, name, "") for name in kept},
+        )
+        for item in items
+    ]
+
+
+def edges_of(items: list[Any], rows: Sequence[Any], frames: Sequence[Any]) -> tuple[Edges, int]:
+    """The connections, and how many are left out since there are too many to be drawn.
+
+    Args:
+        items: the records of all layers, as `connected` takes them.
+        rows: the boxes, with the `path` of each.
+        frames: the open modules, with `path`, `depth` and the number of the `last` row that is inside.
+    """
+    if not all(hasattr(item, "sources") for item in items):
+        return Edges(list(range(len(rows))), {}, {row: {row - 1} for row in range(len(rows))}, []), 0
+    paths: list[str] = []
+    for number, row in enumerate(rows):
+        ending = [frame for frame in frames if frame.last == number]
+        paths += [row.path, *(frame.path for frame in sorted(ending, key=lambda frame: -frame.depth))]
+    opened = {frame.path for frame in frames}
+    origins = connected(items, paths, opened)
+    found = lanes(origins)
+    past = [lane for lane in found if lane.number < MOST_LANES]
+    nodes = {path: node for node, path in enumerate(paths)}
+    joints = {path: nodes[path] for path in opened if nodes[path] in origins}
+    left_out = sum(len(lane.targets) for lane in found) - sum(len(lane.targets) for lane in past)
+    return Edges([nodes[row.path] for row in rows], joints, origins, past), left_out
+
+
 def connected(items: Sequence[Any], paths: Sequence[str], opened: set[str]) -> dict[int, set[int]]:
     """For each node the earlier nodes that it is computed from.
 
@@ -65,7 +115,7 @@ def connected(items: Sequence[Any], paths: Sequence[str], opened: set[str]) -> d
         opened: those of open modules.
 
     Returns:
-        Number of a node -> numbers of nodes and `INPUTS`. An open module whose value is one box's, or one other module's, is
+        Number of a node -> numbers of nodes and `ABOVE`. An open module whose value is one box's, or one other module's, is
         no node.
     """
     numbers = {path: number for number, path in enumerate(paths)}
@@ -88,7 +138,7 @@ def connected(items: Sequence[Any], paths: Sequence[str], opened: set[str]) -> d
             if source in seen:
                 continue
             seen.add(source)
-            origin = INPUTS if not source else drawn(source)
+            origin = drawn(source) if source else ABOVE  # "" stands for the model's inputs
             # Inside of a closed module, or of an open one that is called again later: where that comes from.
             if origin is None or origin == node or (origin > node and paths[origin] in opened):
                 pending.extend(sources.get(source, ()))
@@ -103,7 +153,7 @@ def connected(items: Sequence[Any], paths: Sequence[str], opened: set[str]) -> d
 
 def lanes(origins: dict[int, set[int]]) -> list[Lane]:
     """The connections that pass nodes, those from one node together, the shorter ones nearer to the boxes."""
-    order = [INPUTS, *origins]
+    order = [ABOVE, *origins]
     before = dict(zip(order[1:], order, strict=False))
     targets: dict[int, list[int]] = {}
     for node, sources in origins.items():
@@ -134,7 +184,7 @@ def connect(axes: Axes, spots: dict[int, Spot], edges: Edges, line: float, lane_
     for lane in edges.past:
         x = lane_at + LANE * (lane.number + 0.7)
         ends = [(spots[node].side, spots[node].middle + 0.5 * spots[node].half) for node in lane.targets]
-        if lane.source == INPUTS:
+        if lane.source == ABOVE:
             begin = top
             axes.plot([x], [begin], marker="o", markersize=3.5, **style)
         else:  # leaves below the middle and enters above it, so that a node may have both

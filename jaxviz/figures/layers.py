@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from jaxviz.figures import canvas, checks, palette
-from jaxviz.figures.connections import INPUTS, JOINT, LANE, MOST_LANES, Edges, Spot, connect, connected, lanes
+from jaxviz.figures.connections import ABOVE, JOINT, LANE, Edges, Spot, by_call, connect, edges_of
 
 ROW, BOX, INDENT = 0.31, 0.22, 0.13  # inches: height of a row, of a box, and the indentation of a nested module
 FOOT = 0.09  # of a frame
@@ -85,7 +84,7 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
                 f"{where}: records[{i}] ({type(item).__name__}) lacks {', '.join(lacking)}; "
                 "give what model.layers(inputs) returns"
             )
-    items = _by_call([item for item in items if item.path])  # the model itself, where it is recorded, has no path
+    items = by_call([item for item in items if item.path])  # the model itself, where it is recorded, has no path
     deepest = max(item.path.count("/") + 1 for item in items)
     if depth is None:
         depth = next((level for level in range(deepest, 1, -1) if len(_rows(items, level)[0]) <= MOST_ROWS), 1)
@@ -110,55 +109,12 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
         number = canvas.count(sum(operations))
         unit = "FLOP" if number[-1].isalpha() else " FLOP"  # 3 MFLOP, 90 FLOP
         notes.append(f"{number}{unit} for this input; a multiplication and an addition count as two.")
-    edges, left_out = _edges(items, rows, frames)
+    edges, left_out = edges_of(items, rows, frames)
     if left_out:
         notes.append(f"{left_out} more connections are left out.")
-    if any(lane.source == INPUTS for lane in edges.past):
+    if any(lane.source == ABOVE for lane in edges.past):
         notes.append("From the dot come the inputs.")
     return _draw(rows, frames, edges, heading, notes)
-
-
-def _by_call(items: list[Any]) -> list[Any]:
-    """The records with the inner layers of a module's further call under that call: `block/conv#1` as `block#1/conv#1`."""
-    if not all(hasattr(item, "depth") for item in items):
-        return items
-    names: dict[str, str] = {}
-    holders: list[Any] = []  # a module stands after what it holds, so it is met before it from the end
-    for item in reversed(items):
-        while holders and holders[-1].depth >= item.depth:
-            holders.pop()
-        holder = holders[-1].path if holders else ""
-        inner = holder.rsplit("#", 1)[0] + "/"
-        within = bool(holder) and item.path.startswith(inner)
-        names[item.path] = f"{names[holder]}/{item.path[len(inner) :]}" if within else item.path
-        holders.append(item)
-    kept = ("kind", "shape", "parameters", "flops")
-    return [
-        SimpleNamespace(
-            path=names[item.path],
-            **({"sources": [names.get(source, source) for source in item.sources]} if hasattr(item, "sources") else {}),
-            **{name: getattr(item, name, "") for name in kept},
-        )
-        for item in items
-    ]
-
-
-def _edges(items: list[Any], rows: list[_Row], frames: list[_Frame]) -> tuple[Edges, int]:
-    """The connections, and how many are left out since there are too many to be drawn."""
-    if not all(hasattr(item, "sources") for item in items):
-        return Edges(list(range(len(rows))), {}, {row: {row - 1} for row in range(len(rows))}, []), 0
-    paths: list[str] = []
-    for number, row in enumerate(rows):
-        ending = [frame for frame in frames if frame.last == number]
-        paths += [row.path, *(frame.path for frame in sorted(ending, key=lambda frame: -frame.depth))]
-    opened = {frame.path for frame in frames}
-    origins = connected(items, paths, opened)
-    found = lanes(origins)
-    past = [lane for lane in found if lane.number < MOST_LANES]
-    nodes = {path: node for node, path in enumerate(paths)}
-    joints = {path: nodes[path] for path in opened if nodes[path] in origins}
-    left_out = sum(len(lane.targets) for lane in found) - sum(len(lane.targets) for lane in past)
-    return Edges([nodes[row.path] for row in rows], joints, origins, past), left_out
 
 
 def _parent(path: str, paths: set[str]) -> str | None:

@@ -1,11 +1,12 @@
 """Named lines over one axis, in one panel or several side by side: what one wants to compare."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from jaxviz.checks import given
 from jaxviz.figures import canvas, checks, palette
 
 Lines: TypeAlias = Mapping[str, npt.ArrayLike]
@@ -56,8 +57,8 @@ def line_chart(
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     if not 1 <= len(names) <= MOST_LINES:
         raise ValueError(f"{where}: lines must hold 1 to {MOST_LINES} names, got {len(names)}")
-    if isinstance(controls, str):
-        raise TypeError(f"{where}: controls must be a sequence of names, got the string {controls!r}")
+    if isinstance(controls, str) or not isinstance(controls, Iterable):
+        raise TypeError(f"{where}: controls must be a sequence of names, got {given(controls)}")
     gray = [checks.clean(name) for name in controls]
     if len(gray) > len(CONTROLS) or not set(gray) <= set(names):
         raise ValueError(f"{where}: controls must be at most {len(CONTROLS)} of {', '.join(names)}; got {gray}")
@@ -69,9 +70,7 @@ def line_chart(
                 raise ValueError(
                     f"{where}: lines must have one length, {length} as the first, got {len(values)} of {name!r}"
                 )
-    at = np.arange(length, dtype=float) if x is None else checks.as_numbers(where, "x", x)
-    if at.shape != (length,) or not np.isfinite(at).all() or (np.diff(at) <= 0).any():
-        raise ValueError(f"{where}: x must have shape ({length},), finite and increasing, got shape {at.shape}")
+    at = checks.as_positions(where, "x", x, length)
 
     longest = min(max(len(name) for name in names), 30) * canvas.TICK * 0.56 / 72 + 0.6  # inches of the legend
     # As narrow as two panels can be read, so that TensorBoard has little to shrink.
@@ -127,17 +126,19 @@ def _panels(where: str, lines: Any) -> dict[str, dict[str, np.ndarray]]:
     alone = not lines or not all(isinstance(value, Mapping) for value in lines.values())
     if alone and any(isinstance(value, Mapping) for value in lines.values()):
         raise TypeError(f"{where}: lines must map all names to values, or all to mappings of names to values, not some")
-    given: Mapping[Any, Any] = {"": lines} if alone else lines
-    if len(given) > MOST_PANELS:
-        raise ValueError(f"{where}: lines must hold at most {MOST_PANELS} panels, got {len(given)}")
+    panels: Mapping[Any, Any] = {"": lines} if alone else lines
+    if len(panels) > MOST_PANELS:
+        raise ValueError(f"{where}: lines must hold at most {MOST_PANELS} panels, got {len(panels)}")
     found: dict[str, dict[str, np.ndarray]] = {}
-    for heading, panel in given.items():
+    for heading, panel in panels.items():
         row = found[checks.clean(heading)] = {}
         for name, values in panel.items():
             label = f"lines[{name!r}]" if alone else f"lines[{heading!r}][{name!r}]"
             array = checks.as_numbers(where, label, values)
             if array.ndim != 1 or array.size == 0:
                 raise ValueError(f"{where}: {label} must have shape (n,), n at least 1, got {array.shape}")
+            if checks.clean(name) in row:
+                raise ValueError(f"{where}: two lines are named {checks.clean(name)!r}")
             row[checks.clean(name)] = array
         if not row:
             raise ValueError(f"{where}: lines must hold at least one line" + ("" if alone else f" for {heading!r}"))

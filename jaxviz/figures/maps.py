@@ -1,5 +1,6 @@
 """Heat maps: one attribution, several on one scale, over their images, or a table of examples and methods."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -290,12 +291,13 @@ def explanations(
             )
         heats = [as_map(where, item, channels, f"attributions[{method!r}][{i}]") for i, item in enumerate(items)]
         tables[method] = [fit_to_image(where, heat, *pictures[i][0].shape[:2]) for i, heat in enumerate(heats)]
-    every = shared_scale(where, [heat for heats in tables.values() for heat in heats], sign=sign, percentile=percentile)
+    scaled = functools.partial(shared_scale, where, sign=sign, percentile=percentile)
+    every = scaled([heat for heats in tables.values() for heat in heats]) if scale == "shared" else None
     missing = clipped = 0
     for column, (method, heats) in enumerate(tables.items(), start=1):
-        shared = every if scale == "shared" else shared_scale(where, heats, sign=sign, percentile=percentile)
+        common = scaled(heats) if scale == "method" else every
         for row, heat in enumerate(heats):
-            own = shared_scale(where, [heat], sign=sign, percentile=percentile) if scale == "map" else shared
+            own = common or scaled([heat])
             missing += int((~np.isfinite(heat)).sum())
             clipped += own.clipped if scale == "map" or (scale == "method" and row == 0) else 0
             axes = grid[row, column]
@@ -314,16 +316,16 @@ def explanations(
                     wrap=True,
                 )
     # With one scale for all, colors keep their unit; otherwise they are shares.
-    unit = every if scale == "shared" else Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
-    _bar(figure, list(panels.flat), unit, label or (None if scale == "shared" else f"share of the {scale}'s limit"))
+    unit = every or Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
+    _bar(figure, list(panels.flat), unit, label or (None if every else f"share of the {scale}'s limit"))
     said = (
         every.notes()
-        if scale == "shared"
+        if every
         else [f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."]
         if clipped
         else []
     )
-    if missing and scale != "shared":  # its notes tell already
+    if missing and not every:  # its notes tell already
         said.append(f"{missing:,} NaN or inf values are shown in yellow.")
     if any(note for _, note in pictures):
         said.append("Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white.")

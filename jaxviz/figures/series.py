@@ -71,9 +71,7 @@ def time_series(
     steps, channels = curves.shape
     names = checks.check_names(where, "channel_names", channel_names, channels, "channel")
     names = names or ([f"channel {i}" for i in range(channels)] if channels > 1 else [""])
-    at = np.arange(steps, dtype=float) if times is None else checks.as_numbers(where, "times", times)
-    if at.shape != (steps,) or not np.isfinite(at).all() or (np.diff(at) <= 0).any():
-        raise ValueError(f"{where}: times must have shape ({steps},), finite and increasing, got shape {at.shape}")
+    at = checks.as_positions(where, "times", times, steps)
     alone = not isinstance(attribution, Mapping)
     given: Mapping[str, Any] = attribution if isinstance(attribution, Mapping) else {"": attribution}
     if not 1 <= len(given) <= MOST_METHODS:

@@ -1,7 +1,8 @@
 """Dependence: which results of a program are computed from which of its arguments."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxviz.program._compat import Jaxpr, JaxprEqn, Literal, closed, scan_groups, subprograms
 from jaxviz.program.trace import CALLS, INLINE
@@ -43,12 +44,14 @@ def _through(equation: JaxprEqn, operands: list[bool], passes: Passes) -> Sequen
     if name not in CALLS:
         return [passes(equation, result) for result in equation.outvars]
     inner = [closed(program)[0] for program in subprograms(equation)]
-    if name == "scan":
-        constants, carried = scan_groups(equation.params)
-        return _loop(inner[0], operands[:constants], operands[constants:], carried, passes)
-    if name == "while":
-        count = equation.params["cond_nconsts"], equation.params["body_nconsts"]
-        return _while(inner[0], inner[1], operands, count, passes)
+    if name in LOOPS:
+
+        def run(place: int, entering: list[bool]) -> list[bool]:
+            if name == "while" and place == 0:  # the condition: it passes nothing on, but the results depend on it
+                return reached(inner[place], entering)
+            return reached(inner[place], entering, passes)
+
+        return through_loop(equation, operands, run)
     if name == "cond":
         index, *rest = operands
         branches = [reached(branch, rest, passes) for branch in inner]
@@ -58,26 +61,45 @@ def _through(equation: JaxprEqn, operands: list[bool], passes: Passes) -> Sequen
     return reached(inner[0], operands, passes)
 
 
-def _loop(body: Jaxpr, constants: list[bool], entering: list[bool], carried: int, passes: Passes) -> list[bool]:
-    """A loop whose body gives its first operands anew: until no more of them are reached."""
+LOOPS = frozenset({"scan", "while"})
+
+Known: TypeAlias = Any  # what is known of a value, a bool or a set; `|` joins what is known of two
+
+
+def through_loop(
+    equation: JaxprEqn, operands: Sequence[Known], run: Callable[[int, list[Known]], Sequence[Known]]
+) -> list[Known]:
+    """What is known of the results of a scan or a while loop, whose bodies give some of their operands anew.
+
+    Args:
+        equation: the loop.
+        operands: what is known of its operands.
+        run: of the number of an inner program and of what is known of its operands, what is known of its results.
+    """
+    operands = list(operands)
+    if equation.primitive.name == "scan":
+        constants, carried = scan_groups(equation.params)
+        return _until_settled(functools.partial(run, 0), operands[:constants], operands[constants:], carried)
+    of_condition, of_body = equation.params["cond_nconsts"], equation.params["body_nconsts"]
+    entering = operands[of_condition + of_body :]
+    constant = operands[of_condition : of_condition + of_body]
+    carry = _until_settled(functools.partial(run, 1), constant, entering, len(entering))
+    # All results depend on how often the loop runs.
+    (often,) = run(0, [*operands[:of_condition], *carry])
+    return [value | often for value in carry]
+
+
+def _until_settled(
+    run: Callable[[list[Known]], Sequence[Known]], constants: list[Known], entering: list[Known], carried: int
+) -> list[Known]:
+    """A body that gives its first operands anew: until no more becomes known of them."""
     carry, rest = entering[:carried], entering[carried:]
     while True:
-        results = reached(body, [*constants, *carry, *rest], passes)
-        grown = [before or after for before, after in zip(carry, results, strict=False)]
+        results = run([*constants, *carry, *rest])
+        grown = [before | after for before, after in zip(carry, results, strict=False)]
         if grown == carry:
             return [*carry, *results[carried:]]
         carry = grown
-
-
-def _while(
-    condition: Jaxpr, body: Jaxpr, operands: list[bool], count: tuple[int, int], passes: Passes
-) -> Sequence[bool]:
-    of_condition, of_body = operands[: count[0]], operands[count[0] : sum(count)]
-    carry = _loop(body, of_body, operands[sum(count) :], len(operands) - sum(count), passes)
-    # All results depend on how often the loop runs.
-    if any(reached(condition, [*of_condition, *carry])):
-        return [True] * len(carry)
-    return carry
 
 
 # What is known of a value after one of these is the value itself, in another form.

@@ -5,12 +5,10 @@ derivative of a sum of shifted products is slower than the sum of shifted produc
 keep their own ways.
 """
 
-import contextlib
 import functools
 import itertools
 import math
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxviz.flags import Flag
 from jaxviz.program import convolutions
 from jaxviz.program._compat import ClosedJaxpr, Jaxpr, JaxprEqn, bind, closed, subprograms
 from jaxviz.program.trace import PLAIN_CALLS
@@ -46,34 +45,22 @@ def lowered(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
 
         given = [leaves[index] for index in arrays]
-        with _traced():
+        with _tracing.raised():
             jaxpr, shape = jax.make_jaxpr(of_arrays, return_shape=True)(*given)
         return jax.tree.unflatten(jax.tree.structure(shape), _evaluate(jaxpr, given))
 
     return call
 
 
-class _Here(threading.local):
-    """Whether this thread traces a function that is lowered afterwards, as a whole."""
-
-    inside = False
-
-
-_here = _Here()
-
-
-@contextlib.contextmanager
-def _traced() -> Iterator[None]:
-    before, _here.inside = _here.inside, True
-    try:
-        yield
-    finally:
-        _here.inside = before
+_tracing = Flag()
 
 
 def is_inside() -> bool:
-    """Whether a function is being traced that is lowered afterwards: what it calls is to stay as it is until then."""
-    return _here.inside
+    """Whether a function is being traced that is lowered afterwards: what it calls is to stay as it is until then.
+
+    What it calls inside of a loop, a branch or a function with a derivative of its own is not lowered at all then.
+    """
+    return _tracing.up
 
 
 def call(function: Callable[..., Any], *args: Any) -> Any:

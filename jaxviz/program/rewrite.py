@@ -36,6 +36,12 @@ def enter(equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
     return NotImplemented
 
 
+def names_of(equation: JaxprEqn) -> tuple[str, ...]:
+    """The names that rules for an equation may have, the first one first: of a call, that of the function and its primitive's."""
+    name = equation.primitive.name
+    return (f"{called(equation)}()", name) if name in CALLS else (name,)
+
+
 @dataclass(frozen=True)
 class Rules:
     """What to do with equations that have an active operand. All others are executed as they stand.
@@ -62,7 +68,7 @@ class Rules:
             ValueError: if it has none.
         """
         name = equation.primitive.name
-        names = (f"{called(equation)}()", name) if name in CALLS else (name, "*")
+        names = names_of(equation) if name in CALLS else (*names_of(equation), "*")
         layered = [key.rsplit(":", 1) for key in self.table if ":" in key]
         for wanted in names:
             for layers, rule_for in reversed(layered):

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jaxviz.program._compat import Literal, scan_groups
+from jaxviz.program._compat import Literal
+from jaxviz.program.dependence import through_loop
 from jaxviz.program.marks import INPUT
 from jaxviz.program.trace import INLINE, Node, Program, Step
 
@@ -75,26 +76,7 @@ class _Walk:
         if name == "cond":  # its first operand says which branch is taken
             branches = [self.node(branch, operands[1:]) for branch in step.nodes]
             return [_union([operands[0], *results]) for results in zip(*branches, strict=True)]
-        if name == "scan":
-            constants, carried = scan_groups(equation.params)
-            return self._loop(step.nodes[0], operands[:constants], operands[constants:], carried)
-        of_condition, of_body = equation.params["cond_nconsts"], equation.params["body_nconsts"]
-        condition, body = step.nodes
-        entering = operands[of_condition + of_body :]
-        carry = self._loop(body, operands[of_condition : of_condition + of_body], entering, len(entering))
-        # All results depend on how often the loop runs.
-        often = _union(self.node(condition, [*operands[:of_condition], *carry]))
-        return [value | often for value in carry]
-
-    def _loop(self, body: Node, constants: list[Sources], entering: list[Sources], carried: int) -> list[Sources]:
-        """A loop whose body gives its first operands anew: until they have no more sources."""
-        carry, rest = entering[:carried], entering[carried:]
-        while True:
-            results = self.node(body, [*constants, *carry, *rest])
-            grown = [before | after for before, after in zip(carry, results, strict=False)]
-            if grown == carry:
-                return [*carry, *results[carried:]]
-            carry = grown
+        return through_loop(equation, operands, lambda place, entering: self.node(step.nodes[place], entering))
 
 
 def _union(parts: Iterable[Sources]) -> Sources:

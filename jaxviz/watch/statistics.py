@@ -138,11 +138,6 @@ def _unit(low: jax.Array, high: jax.Array) -> jax.Array:
     return jnp.ldexp(jnp.ones_like(low), jnp.clip(exponent, kind.minexp, kind.maxexp - 2))
 
 
-def _least_share(size: int) -> float:
-    """A power of two that is at most 1 / size: the sum of so many shares of values never overflows."""
-    return 2.0 ** -max(size - 1, 0).bit_length()
-
-
 def _count(mask: jax.Array, axis: int | None = None) -> jax.Array:
     return mask.sum(axis=axis, dtype=jnp.int32)
 
@@ -151,14 +146,13 @@ def _whole(*tensors: jax.Array) -> _Moments:
     def one(values: jax.Array) -> _Moments:
         finite = jnp.isfinite(values)
         count = _count(finite)
-        share = _least_share(values.size)
-        mean = jnp.where(finite, values * share, 0).sum() / jnp.maximum(count, 1).astype(values.dtype) / share
         low = jnp.where(finite, values, jnp.inf).min(initial=jnp.inf)
         high = jnp.where(finite, values, -jnp.inf).max(initial=-jnp.inf)
         unit = _unit(low, high)
-        deviations = jnp.where(finite, values / unit - mean / unit, 0)
+        level = jnp.where(finite, values / unit, 0).sum() / jnp.maximum(count, 1).astype(values.dtype)
+        deviations = jnp.where(finite, values / unit - level, 0)
         squares = (deviations * deviations).sum()
-        return _Moments(count, mean, squares, unit, _count(values == 0), _count(jnp.isnan(values)), low, high)
+        return _Moments(count, level * unit, squares, unit, _count(values == 0), _count(jnp.isnan(values)), low, high)
 
     return jax.tree.map(lambda *columns: jnp.stack(columns), *map(one, tensors))
 
@@ -181,11 +175,13 @@ def _by_rows(*tensors: jax.Array, sums: bool = True) -> _Moments:
         high = _lanes(jnp.where(finite, values, -jnp.inf)).max(axis=0).max()
         if not sums:
             return _Moments((), (), (), (), (), (), low, high)
-        n, unit, share = count(finite), _unit(low, high), _least_share(rows.width)
-        mean = total(jnp.where(finite, values * share, 0)) / jnp.maximum(n, 1).astype(dtype) / share
-        deviations = jnp.where(finite, values / unit - mean / unit, 0)
+        n, unit = count(finite), _unit(low, high)
+        level = total(jnp.where(finite, values / unit, 0)) / jnp.maximum(n, 1).astype(dtype)
+        deviations = jnp.where(finite, values / unit - level, 0)
         nan = count(jnp.isnan(values) & valid)
-        return _Moments(n, mean, total(deviations * deviations), unit, count((values == 0) & valid), nan, low, high)
+        return _Moments(
+            n, level * unit, total(deviations * deviations), unit, count((values == 0) & valid), nan, low, high
+        )
 
     def step(found: _Moments, index: jax.Array, values: jax.Array, valid: jax.Array) -> _Moments:
         put = lambda column, part: jax.lax.dynamic_update_index_in_dim(column, part, index, 0)

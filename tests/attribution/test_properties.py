@@ -63,7 +63,7 @@ def network(kind: str) -> jv.Model:
 
 class Row(NamedTuple):
     method: Callable[..., Any]
-    settings: dict[str, Any] = {}  # noqa: RUF012
+    settings: dict[str, Any] = {}  # noqa: RUF012 (the default of a tuple's field; never changed)
     chunked: bool = False
     random: bool = False  # noise is drawn for the batch as a whole
     complete: bool = False

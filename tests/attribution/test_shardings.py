@@ -48,6 +48,13 @@ SCRIPT = """
             assert str(error).startswith("gradient: inputs are spread over a mesh with explicit axes"), error
         else:
             raise AssertionError("a set mesh with explicit axes passes")
+    alone = jax.make_mesh((1,), ("batch",), axis_types=(AxisType.Explicit,))  # as on a machine with one device
+    single = jax.device_put(x, NamedSharding(alone, PartitionSpec("batch")))
+    for name in ("integrated_gradients", "occlusion"):
+        method, settings = getattr(jv, name), methods[name] | {"baseline": 0}
+        np.testing.assert_allclose(
+            method(model, single, target=1, **settings), method(model, x, target=1, **settings), rtol=1e-4, atol=1e-6
+        )
     print("explained")
 """
 

@@ -97,6 +97,7 @@ def _keras(settings: Settings, folder: Path, examples: Data) -> Worker:
     np.savez(folder / "data.npz", x=examples[0], y=examples[1])
     worker = settings.worker("keras-jax", "peers/keras_cnn.py", str(folder / "data.npz"), KERAS_BACKEND="jax")
     if MODULE.depth != 1 or MODULE.dropout or MODULE.head != "flatten" or MODULE.pooling not in ("stride", "max"):
+        # The peer's program is written by hand for these; a changed demo must not be timed against another network.
         raise NotImplementedError(f"peers/keras_cnn.py does not know how to build {MODULE}")
     chosen: dict[str, Any] = {
         name: getattr(MODULE, name) for name in ("channels", "hidden", "kernel", "classes", "batch_norm", "pooling")

@@ -32,7 +32,7 @@ class Worker:
 
     def __init__(self, python: Path | str, script: str, *arguments: str, **variables: str) -> None:
         self.name = f"{script} {' '.join(arguments)}".strip()
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the worker)
         self._process = subprocess.Popen(
             [str(python), str(HERE / script), *arguments],
             stdin=subprocess.PIPE,

@@ -62,6 +62,8 @@ def test_points_between_gaps_are_seen():
     [
         ([1.0], {}, TypeError, "must be a mapping of names to values, got list"),
         ({}, {}, ValueError, "must hold at least one line"),
+        ({1: [1.0], "1": [2.0]}, {}, ValueError, "two lines are named '1'"),
+        ({"a": [1.0]}, {"controls": 3}, TypeError, "controls must be a sequence of names, got 3"),
         ({"panel": {}}, {}, ValueError, "at least one line for 'panel'"),
         ({"a": {"b": [1.0]}, "c": [1.0]}, {}, TypeError, "not some"),
         ({str(i): [1.0] for i in range(15)}, {}, ValueError, "1 to 14 names, got 15"),
@@ -72,7 +74,7 @@ def test_points_between_gaps_are_seen():
         ({"a": [1.0, 2.0], "b": [1.0]}, {}, ValueError, "one length, 2 as the first, got 1 of 'b'"),
         ({"a": [1.0, 2.0]}, {"x": [0]}, ValueError, r"x must have shape \(2,\), finite and increasing"),
         ({"a": [1.0, 2.0]}, {"x": [1, 1]}, ValueError, "increasing"),
-        ({"a": [1.0]}, {"controls": "a"}, TypeError, "got the string 'a'"),
+        ({"a": [1.0]}, {"controls": "a"}, TypeError, "controls must be a sequence of names, got 'a'"),
         ({"a": [1.0]}, {"controls": ["b"]}, ValueError, "at most 3 of a; got"),
     ],
 )

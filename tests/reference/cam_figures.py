@@ -19,8 +19,8 @@ from captum_figures import Cnn, last
 for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
     sys.modules[name] = mock.MagicMock()
 
-import pytorch_grad_cam as peer  # noqa: E402
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402
+import pytorch_grad_cam as peer  # noqa: E402 (after the stand-ins above)
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402 (likewise)
 
 METHODS = {
     "grad_cam": peer.GradCAM,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 try:
-    import torchvision  # noqa: F401
+    import torchvision  # noqa: F401 (only whether it is there)
 except ImportError:  # Zennit imports it for canonizers of its networks, of which none is used here
     for module in ("torchvision", "torchvision.models", "torchvision.models.resnet"):
         sys.modules[module] = MagicMock()

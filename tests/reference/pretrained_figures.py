@@ -44,8 +44,8 @@ from zennit.layer import Sum
 for module in ("torchvision.transforms", "torchvision.transforms.functional"):
     sys.modules.setdefault(module, mock.MagicMock())
 
-import pytorch_grad_cam as peer  # noqa: E402
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402
+import pytorch_grad_cam as peer  # noqa: E402 (after the stand-ins above)
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402 (likewise)
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 SIDE, PATCH = 224, 8

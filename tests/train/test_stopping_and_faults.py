@@ -119,6 +119,27 @@ class Logarithm(nn.Module):
         return jnp.log(x)
 
 
+class Masked(nn.Module):
+    """Takes an additive mask, and makes a NaN itself where all is masked."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(Softmax()(x, jnp.full(x.shape, -jnp.inf)))
+
+
+class Softmax(nn.Module):
+    @nn.compact
+    def __call__(self, x, mask):
+        return nn.softmax(x + mask)
+
+
+def test_infinities_that_are_meant_are_not_blamed():
+    with pytest.raises(train.NonFiniteError, match="first in Softmax_0") as caught:
+        fit(Masked(), (INPUTS, LABELS))
+    assert "inf" in caught.value.reason
+    assert "arose between" not in caught.value.reason
+
+
 def test_what_arises_between_layers_is_told():
     with pytest.raises(
         train.NonFiniteError, match=r"first in second.*; its input already has 3 NaN, which arose between"

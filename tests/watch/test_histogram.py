@@ -21,6 +21,7 @@ TENSORS: dict[str, Any] = {
     "on edges": RNG.integers(0, 64, 10_000).astype(np.float32),
     "far from zero": (1000 + 1e-3 * RNG.normal(size=50_000)).astype(np.float32),
     "tiny": (1e-30 * RNG.normal(size=1000)).astype(np.float32),
+    "constant and tiny": np.full(5000, 1e-36, np.float32),
     "huge": np.array([-3.4e38, 1.0, 3.4e38], np.float32),
     "largest": np.full(3, np.finfo(np.float32).max),
     "not finite": np.array([np.nan, 1, np.inf, 2, -np.inf, np.nan, 0, np.inf], np.float32),

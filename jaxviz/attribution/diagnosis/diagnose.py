@@ -12,7 +12,6 @@ from jaxviz.attribution.diagnosis.case import Case
 from jaxviz.attribution.diagnosis.findings import Diagnosis
 from jaxviz.checks import check_number, given, is_traced
 from jaxviz.model import Model
-from jaxviz.shardings import automatic
 from jaxviz.targets import TargetLike
 
 _NAME = "diagnose"
@@ -96,7 +95,6 @@ def diagnose(
             f"{_NAME}: model, inputs or attribution are traced; it looks at values, so call it outside of jax.jit"
         )
     inputs, prepared = prepare(_NAME, model, inputs, target, differentiable=False)
-    model = automatic(model)
     if tolerance is not None:
         check_number(_NAME, "tolerance", tolerance, 0)
     batch = jax.tree.leaves(inputs)[0].shape[0]

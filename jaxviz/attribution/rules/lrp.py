@@ -125,15 +125,11 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
 
 def check_composite(function: str, model: Model, inputs: Any, target: Target, composite: Composite) -> None:
     """Raises unless the layers, kinds and primitives for which a composite has rules are there, or may be elsewhere."""
-    if composite.layers:
-        known = dict.fromkeys(key.layer for key in views.program(model, inputs).sites)
-        paths.choose(function, composite.layers, known)
-    kinds = {"composite.rules": composite.rules, "composite.first": composite.first}
-    if not (composite.primitives or any(kinds.values())):
-        return
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
-    for argument, rules in kinds.items():
-        check_kinds(function, argument, rules, OPERATIONS, program)
+    if composite.layers:
+        paths.choose(function, composite.layers, dict.fromkeys(key.layer for key in program.sites))
+    check_kinds(function, "composite.rules", composite.rules, OPERATIONS, program)
+    check_kinds(function, "composite.first", composite.first, OPERATIONS, program)
     check_names(function, "composite.primitives", composite.primitives, program)
 
 

@@ -11,7 +11,8 @@ import jax
 
 from jaxviz.attribution.rules.rescale import RULES
 from jaxviz.program import INPUT, Program, paths
-from jaxviz.program._compat import PRIMITIVES, JaxprEqn, called
+from jaxviz.program._compat import PRIMITIVES
+from jaxviz.program.rewrite import names_of
 from jaxviz.program.trace import CALLS, Node
 
 
@@ -39,8 +40,8 @@ def check_names(function: str, argument: str, names: Iterable[str], program: Pro
             )
         if name not in known and not (name.endswith("()") and _is_public(name[:-2])):
             raise ValueError(
-                f"{function}: {argument} has a rule for {text!r}, which is neither a primitive of JAX nor a function that this "
-                f"model calls; {_nearest(name, here, known)}"
+                f"{function}: {argument} has a rule for {text!r}, which this model does not have, and jaxviz does not know as "
+                f"a primitive or a function of JAX; {_nearest(name, here, known)}"
             )
 
 
@@ -74,14 +75,9 @@ def _names(node: Node) -> Iterator[str]:
     """The names under which rules are looked for in a program and what it calls."""
     for step in node.steps:
         for equation in step.equations:
-            yield from _found_by(equation)
+            yield from names_of(equation)
         for inner in step.nodes:
             yield from _names(inner)
-
-
-def _found_by(equation: JaxprEqn) -> tuple[str, ...]:
-    name = equation.primitive.name
-    return (f"{called(equation)}()", name) if name in CALLS else (name,)
 
 
 def _is_public(name: str) -> bool:

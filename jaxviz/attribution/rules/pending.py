@@ -81,7 +81,7 @@ class Pending(Active):
     @property
     def settled(self) -> Active:
         """The value with its rule."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of pending value, below, has its own
 
 
 @dataclass(frozen=True, eq=False)

@@ -227,7 +227,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     done = json.loads(bytes(np.load(path)["meta"]))["batches"]
     assert 1 <= done <= 4  # that of 40 hangs
     monkeypatch.syspath_prepend(tmp_path)
-    import job  # type: ignore[import-not-found]
+    import job  # type: ignore[import-not-found]  # the script written above
 
     explained: list[float] = []
     smooth = jv.smooth

@@ -15,8 +15,8 @@ from protocol import serve
 
 for module in ("torchvision", "torchvision.models", "torchvision.models.resnet"):
     sys.modules[module] = MagicMock()  # Zennit imports it for canonizers of its networks, of which none is used here
-from zennit.attribution import Gradient  # noqa: E402
-from zennit.composites import EpsilonPlus  # noqa: E402
+from zennit.attribution import Gradient  # noqa: E402 (after the stand-ins above)
+from zennit.composites import EpsilonPlus  # noqa: E402 (likewise)
 
 # How many perturbed inputs are evaluated at once; the faster counts.
 BATCHES = ("1", "16", "64")

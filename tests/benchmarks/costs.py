@@ -1,6 +1,6 @@
 """What methods cost beside their steady speed: compilation on a pretrained network, and peak memory by the number of steps.
 
-    python tests/benchmarks/costs.py [--update-readme]
+    python tests/benchmarks/costs.py [--update-readme] [--only compilation]
 
 Each figure is of a process of its own. Compilation: the first call and the second, EfficientNet-Lite0 at 224 x 224. Memory:
 by how much the process's peak grew from one gradient of the network to the end of the method, for 10, 100 and 1000
@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,11 @@ import jaxviz as jv
 from jaxviz.attribution.perturbation import windows
 
 KEY = jax.random.key(0)
-BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
 STEPS = (10, 100, 1000)
 LAYER = "Conv_5"  # of the deeper CNN, 8 x 8 x 128
 ROUNDS = 5
 HEAD = "head"  # of EfficientNet-Lite0, 7 x 7 x 1280
+PRESETS = ("EpsilonGammaBox", "EpsilonPlus", "EpsilonPlusFlat", "EpsilonAlpha2Beta1", "EpsilonAlpha2Beta1Flat")
 
 
 def tiles(count: int, size: int) -> np.ndarray:
@@ -78,30 +78,45 @@ def _bands(count: int) -> np.ndarray:
 
 
 def compiled() -> dict[str, Callable[..., Any]]:
-    """The methods whose compilation is timed, with few evaluations."""
-    few: dict[str, Any] = {"mask": tiles(9, 224), "samples": 16, "key": KEY}
+    """Every method whose compilation is timed, with few evaluations."""
+    few: dict[str, Any] = {"chunk_size": 4}
+    drawn: dict[str, Any] = {"mask": tiles(9, 224), "key": KEY, **few}
+    baselines = np.asarray(0.1 * jax.random.normal(KEY, (4, 224, 224, 3)))
+    by_name = lambda *names, **settings: {name: functools.partial(getattr(jv, name), **settings) for name in names}
     return {
         "outputs": lambda model, inputs, target: model.optimized()(inputs),
-        "gradient": jv.gradient,
-        "integrated_gradients": functools.partial(jv.integrated_gradients, steps=4, chunk_size=4),
-        "smooth(gradient)": functools.partial(jv.smooth(jv.gradient, samples=4), key=KEY, chunk_size=4),
-        "guided_backprop": jv.guided_backprop,
-        "deeplift": jv.deeplift,
-        "lrp EpsilonPlusFlat": functools.partial(jv.lrp, composite="EpsilonPlusFlat"),
-        "grad_cam": functools.partial(jv.grad_cam, layer=HEAD),
-        "occlusion": functools.partial(jv.occlusion, window=112, stride=112, chunk_size=4),
-        "shapley_sampling": functools.partial(
-            jv.shapley_sampling, mask=tiles(9, 224), samples=1, key=KEY, chunk_size=4
-        ),
-        "lime": functools.partial(jv.lime, **few, chunk_size=4),
-        "rise": functools.partial(jv.rise, samples=4, key=KEY, chunk_size=4),
+        **by_name("gradient", "saliency", "input_x_gradient"),
+        **by_name("integrated_gradients", "blur_integrated_gradients", steps=4, **few),
+        **by_name("expected_gradients", baselines=baselines, samples=4, key=KEY, **few),
+        **by_name("guided_integrated_gradients", steps=4),
+        **by_name("xrai", steps=4, **few),
+        "smooth(gradient)": functools.partial(jv.smooth(jv.gradient, samples=4), key=KEY, **few),
+        **by_name("guided_backprop", "deconvnet", "deeplift"),
+        **by_name("deep_shap", baselines=baselines, **few),
+        **{f"lrp {preset}": functools.partial(jv.lrp, composite=preset) for preset in PRESETS},
+        **by_name("grad_cam", "grad_cam_pp", "xgrad_cam", "hires_cam", "layer_cam", "eigen_cam", layer=HEAD),
+        **by_name("eigen_grad_cam", "guided_grad_cam", layer=HEAD),
+        **by_name("score_cam", "ablation_cam", layer=HEAD, chunk_size=16),
+        **by_name("full_grad"),
+        **by_name("occlusion", window=112, stride=112, **few),
+        **by_name("feature_ablation", mask=tiles(9, 224), **few),
+        **by_name("feature_permutation", "shapley_sampling", samples=1, **drawn),
+        **by_name("shapley_values", mask=tiles(4, 224), **few),
+        **by_name("kernel_shap", "lime", samples=16, **drawn),
+        **by_name("rise", samples=4, key=KEY, **few),
+        "at_layer(integrated_gradients)": functools.partial(jv.at_layer(jv.integrated_gradients, HEAD), steps=4, **few),
+        **by_name("conductance", "internal_influence", layer=HEAD, steps=4, **few),
+        **by_name("neuron_conductance", layer=HEAD, unit=(3, 3, 5), steps=4, **few),
     }
 
 
 def compilation(name: str) -> dict[str, float]:
     """Seconds of the first call and of the second."""
     model = jv.Model.from_linen(*jv.models.efficientnet_lite0())
-    inputs = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (1, 224, 224, 3)), jnp.float32)
+    batch = 2 if name == "feature_permutation" else 1
+    # As smooth as a photograph: superpixels of noise are no figure for anything.
+    coarse = np.random.default_rng(0).uniform(-1, 1, (batch, 14, 14, 3)).astype(np.float32)
+    inputs = jax.image.resize(jnp.asarray(coarse), (batch, 224, 224, 3), "linear")
     seconds = []
     for _ in range(2):
         start = time.perf_counter()
@@ -172,6 +187,7 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=("compilation", "memory", "nearby"), help="print one of the tables alone")
     parser.add_argument("--update-readme", action="store_true", help="put the tables into the README of this folder")
     arguments = parser.parse_args()
     if arguments.one:
@@ -179,27 +195,43 @@ def main() -> None:
         kinds = {"compilation": compilation, "memory": memory, "nearby": nearby}
         print(json.dumps(kinds[kind](name, *map(int, count))))
         return
-    lines = ["| method | first call | second call |", "|---|---|---|"]
-    for name in compiled():
-        found = _alone("compilation", name)
-        lines.append(f"| {name} | {found['first']:.1f} s | {1000 * found['second']:.0f} ms |")
-        print(lines[-1], flush=True)
-    lines += ["", f"| method | {' | '.join(f'{count} evaluations' for count in STEPS)} |", "|---|---|---|---|"]
-    for name in chunked(4):
-        peaks = [_alone("memory", name, str(count))["peak"] for count in STEPS]
-        lines.append(f"| {name} | {' | '.join(f'{peak:.0f} MiB' for peak in peaks)} |")
-        print(lines[-1], flush=True)
-    lines += ["", "| occlusion | near windows | in whole | times as fast |", "|---|---|---|---|"]
-    for name in WINDOWS:
-        found = _alone("nearby", name)
-        near, whole = found["near"], found["whole"]
-        lines.append(f"| {name} | {1000 * near:.0f} ms | {1000 * whole:.0f} ms | {whole / near:.2f} x |")
-        print(lines[-1], flush=True)
+    tables = {"compilation": _compilations, "memory": _memories, "nearby": _nearby}
+    lines = {name: list(table()) for name, table in tables.items() if arguments.only in (None, name)}
     if arguments.update_readme:
         readme = Path(__file__).parent / "README.md"
         text = readme.read_text()
-        head, tail = text.split(BEGIN)[0], text.split(END)[1]
-        report.write(readme, f"{head}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{tail}")
+        for name, table in lines.items():
+            begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+            head, tail = text.split(begin)[0], text.split(end)[1]
+            text = f"{head}{begin}\n\n" + "\n".join(table) + f"\n\n{end}{tail}"
+        report.write(readme, text)
+
+
+def _shown(line: str) -> str:
+    print(line, flush=True)
+    return line
+
+
+def _compilations() -> Iterator[str]:
+    yield from ("| method | first call | second call |", "|---|---|---|")
+    for name in compiled():
+        found = _alone("compilation", name)
+        yield _shown(f"| {name} | {found['first']:.1f} s | {1000 * found['second']:.0f} ms |")
+
+
+def _memories() -> Iterator[str]:
+    yield from (f"| method | {' | '.join(f'{count} evaluations' for count in STEPS)} |", "|---|---|---|---|")
+    for name in chunked(4):
+        peaks = [_alone("memory", name, str(count))["peak"] for count in STEPS]
+        yield _shown(f"| {name} | {' | '.join(f'{peak:.0f} MiB' for peak in peaks)} |")
+
+
+def _nearby() -> Iterator[str]:
+    yield from ("| occlusion | near windows | in whole | times as fast |", "|---|---|---|---|")
+    for name in WINDOWS:
+        found = _alone("nearby", name)
+        near, whole = found["near"], found["whole"]
+        yield _shown(f"| {name} | {1000 * near:.0f} ms | {1000 * whole:.0f} ms | {whole / near:.2f} x |")
 
 
 if __name__ == "__main__":

@@ -143,10 +143,11 @@ def _connected(labels: np.ndarray, smallest: int) -> np.ndarray:
     while True:
         sizes = np.bincount(parts.ravel())
         borders = _borders(parts)
+        ends = np.searchsorted(borders[:, 0], np.arange(sizes.size + 1))
         small = [part for part in np.argsort(sizes, kind="stable") if sizes[part] < smallest]
         goal, stays = np.arange(sizes.size), np.zeros(sizes.size, bool)
         for part in small:
-            beside = borders[borders[:, 0] == part]
+            beside = borders[ends[part] : ends[part + 1]]
             # Not to one that goes away itself, and not away if another has come; the next round looks again.
             beside = beside[goal[beside[:, 1]] == beside[:, 1]]
             if len(beside) and not stays[part]:
@@ -158,7 +159,7 @@ def _connected(labels: np.ndarray, smallest: int) -> np.ndarray:
 
 
 def _borders(parts: np.ndarray) -> np.ndarray:
-    """Neighboring parts and the lengths of their borders, rows `(part, neighbor, length)`."""
+    """Neighboring parts and the lengths of their borders, rows `(part, neighbor, length)` in the order of the parts."""
     pairs = np.concatenate(
         [
             np.stack([parts[1:].ravel(), parts[:-1].ravel()], axis=1),

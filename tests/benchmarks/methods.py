@@ -13,6 +13,7 @@ from settings import Settings
 from timing import Comparison, interleave, seconds_of_each
 
 import jaxviz as jv
+import jaxviz.targets
 
 # Sixteen rows of 64 features, and one, beside the networks of the section `attribution`.
 TABLE = jv.models.MLP(features=(64, 64, 10))
@@ -76,8 +77,11 @@ def run(settings: Settings) -> Iterator[Comparison]:
                 call = lambda case=case, m=model, x=inputs, t=target: case.call(m, x, target=t)
                 words = {"network": case.network, "method": case.method, "samples": case.samples, "layer": case.layer}
                 count = IN_A_ROW[case.network]
-                calls = {
-                    "ours": lambda call=call, count=count: seconds_of_each(call, count),
+                calls = {"ours": lambda call=call, count=count: seconds_of_each(call, count)}
+                alone = least(case, model, inputs, target)
+                if alone is not None:
+                    calls["least"] = lambda alone=alone, count=count: seconds_of_each(alone, count)
+                calls |= {
                     "torch": lambda words=words, count=count: float(torch.ask("time", **words, count=count)),
                 }
                 seconds = interleave(calls, settings.rounds(7))
@@ -85,6 +89,21 @@ def run(settings: Settings) -> Iterator[Comparison]:
                 note = "" if case.sampled else f"{name}: {_agreement(call(), torch.ask('values', **words))}"
                 peer = "Zennit" if case.method == "lrp" else "Captum"
                 yield Comparison("methods", name, peer, seconds["ours"], seconds["torch"], bound=case.bound, note=note)
+                if alone is not None:
+                    yield Comparison("methods", name, "JAX at the least", seconds["ours"], seconds["least"])
+
+
+def least(case: Case, model: jv.Model, inputs: Any, target: Any) -> Callable[[], Any] | None:
+    """What the method has to do in any case, as one jitted function, nothing checked: of small networks and tables."""
+    evaluations = {"feature_ablation": 1 + 64, "shapley_sampling": 2 + 5 * 63}
+    if case.network == "mlp":
+        derivative = jax.jit(jax.grad(lambda inputs: jv.targets.select(model(inputs), target).sum()))
+        inputs = jax.numpy.asarray(inputs)
+        return lambda: derivative(inputs)
+    if case.network in ("tabular", "one row") and case.method in evaluations:
+        rows = jax.numpy.tile(inputs, (evaluations[case.method], 1))
+        return lambda: model(rows)
+    return None
 
 
 def _agreement(found: Any, theirs: Any) -> str:

@@ -1,10 +1,17 @@
-"""NaN and infinite values: whether there are any, how many, and in words."""
+"""Floating-point numbers, NaN and infinite values: whether there are any, how many, and in words."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+@functools.cache  # JAX's own takes longer than much of what small networks do
+def is_floating(dtype: Any) -> bool:
+    """Whether a dtype is one of floating-point numbers, which can be NaN and infinite."""
+    return bool(jnp.issubdtype(dtype, jnp.floating))
 
 
 def counts(leaf: Any) -> tuple[int, int]:
@@ -40,11 +47,11 @@ def in_words(nan: int, inf: int) -> str:
 
 def is_finite(array: np.ndarray) -> bool:
     """Whether all values of a NumPy array are finite; where its squares are, too, in one pass without another array."""
-    if array.dtype in _WITH_PRODUCTS:
+    if array.dtype in WITH_PRODUCTS:
         flat = array.ravel()
         if np.vdot(flat, flat) < np.inf:
             return True
     return bool(np.isfinite(array).all())
 
 
-_WITH_PRODUCTS = (np.dtype(np.float32), np.dtype(np.float64))
+WITH_PRODUCTS = (np.dtype(np.float32), np.dtype(np.float64))

@@ -50,34 +50,39 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
     if not leaves:
         raise TypeError(f"{function}: inputs must be an array, or a tuple of arrays for several inputs, got ()")
     for index, leaf in enumerate(leaves):
-        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-            raise TypeError(f"{function}: {_name(several, index)} must be an array, got {type(leaf).__name__}")
-        if isinstance(leaf, np.ma.MaskedArray):
-            name = _name(several, index)
-            raise TypeError(
-                f"{function}: {name} is a masked array; say what stands for what is masked: {name}.filled(...)"
-            )
+        if not isinstance(leaf, jax.Array):
+            _check_array(function, _name(several, index), leaf)
     kinds = tuple([(leaf.shape, leaf.dtype) for leaf in leaves])
     _check_kinds(function, several, kinds)
     if differentiable:
         for index, (_, dtype) in enumerate(kinds):
-            if not _is_floating(dtype):
+            if not finite.is_floating(dtype):
                 raise TypeError(
                     f"{function}: {_name(several, index)} has dtype {dtype}, which cannot be differentiated; "
                     f"{_instead(function, model, inputs)}"
                 )
-    if any(map(is_explicit, leaves)) and AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
-        raise ValueError(
-            f"{function}: inputs are spread over a mesh with explicit axes, and such a mesh is set for all that is computed; "
-            "call outside of jax.set_mesh, or make the mesh with axis_types=(jax.sharding.AxisType.Auto,)"
-        )
-    arrays = [as_array(leaf) for leaf in leaves]
+    if any(map(is_explicit, leaves)):
+        if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+            raise ValueError(
+                f"{function}: inputs are spread over a mesh with explicit axes, and such a mesh is set for all that is computed; "
+                "call outside of jax.set_mesh, or make the mesh with axis_types=(jax.sharding.AxisType.Auto,)"
+            )
+        leaves = automatic(leaves)
+    arrays = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
     inputs = tuple(arrays) if several else arrays[0]
     if not all_finite(arrays) and not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays):
         counts = {_name(several, i): int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(arrays)}
         found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
         raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
     return inputs
+
+
+def _check_array(function: str, name: str, leaf: Any) -> None:
+    """Raises unless something that is not JAX's is an array all the same."""
+    if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+        raise TypeError(f"{function}: {name} must be an array, got {type(leaf).__name__}")
+    if isinstance(leaf, np.ma.MaskedArray):
+        raise TypeError(f"{function}: {name} is a masked array; say what stands for what is masked: {name}.filled(...)")
 
 
 def _name(several: bool, index: int) -> str:
@@ -100,16 +105,6 @@ def _check_kinds(function: str, several: bool, kinds: tuple[tuple[Any, Any], ...
                 f"{function}: all inputs must have the same batch size on axis 0, "
                 f"got shapes {[tuple(shape) for shape, _ in kinds]}"
             )
-
-
-@functools.cache
-def _is_floating(dtype: Any) -> bool:
-    return bool(jnp.issubdtype(dtype, jnp.floating))
-
-
-def as_array(value: Any) -> jax.Array:
-    """`jnp.asarray`, which takes its time even where nothing is to be done."""
-    return automatic(value) if isinstance(value, jax.Array) else jnp.asarray(value)
 
 
 def _instead(function: str, model: Model, inputs: Any) -> str:

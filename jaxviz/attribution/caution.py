@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import itertools
+import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -100,9 +101,12 @@ def _suspicious(attribution: Any) -> np.ndarray | None:
 
 def _is_well(array: np.ndarray) -> bool:
     """Whether a few microseconds tell that all values are finite, and some of each example not 0, as most often they do."""
-    if array.size > _SMALL or not finite.is_finite(array):
+    if array.size > _SMALL or array.dtype not in finite.WITH_PRODUCTS:
         return False
-    return bool(np.logical_and.reduce(np.logical_or.reduce(array.reshape(len(array), -1), axis=1)))
+    rows = array.reshape(len(array), -1)
+    squares = np.einsum("ij,ij->i", rows, rows).tolist()
+    # By the sum, which is NaN if one is: the greatest may be another.
+    return min(squares) > 0 and sum(squares) < math.inf
 
 
 def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray) -> None:

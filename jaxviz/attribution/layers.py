@@ -37,8 +37,8 @@ def at_layer(
     Token ids cannot be differentiated: this is how they are explained, at the layer that embeds them.
 
     Args:
-        method: any attribution method of this package, or a function called as they are. One that has `layer` and `side` among
-            its own settings, as `lrp`, is called with these (but for token ids, which it does not take).
+        method: any attribution method of this package, or a function called as they are. One that can be asked for a `layer` and
+            its `side` itself, as `lrp`, is (but for token ids, which it does not take); one that must be, is no method of inputs.
         layer: the path of a layer (`model.layers(inputs)` lists them), or a tuple of paths and patterns for several layers.
         side: `"output"` or `"input"` of the layer.
         jointly: how several layers are explained: True as several inputs of one model are (the embeddings of tokens and of
@@ -84,7 +84,8 @@ def at_layer(
     ):
         raise TypeError(f"at_layer: layer must be the path of a layer, or a tuple of paths, got {layer!r}")
     check_choice("at_layer", "side", side, SIDES)
-    if "layer" in defaults(method) and "side" not in defaults(method):
+    accepted = defaults(method)
+    if accepted.get("layer") is inspect.Parameter.empty or ("layer" in accepted and "side" not in accepted):
         name = getattr(method, "__name__", type(method).__name__)
         raise TypeError(f"at_layer: {name} explains a layer by itself; call {name}(..., layer={layer!r})")
     return AtLayer(method, layer, side, check_flag("at_layer", "jointly", jointly))

@@ -160,6 +160,19 @@ def test_a_later_layer_does_not_hide_an_earlier_one(net):
 
 
 @pytest.mark.parametrize(
+    "method",
+    ["grad_cam", "grad_cam_pp", "xgrad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam", "eigen_cam",
+     "eigen_grad_cam", "guided_grad_cam"],
+)  # fmt: skip
+def test_the_input_of_a_layer_is_what_a_tag_before_it_has(net, method):
+    cam = functools.partial(getattr(jv, method), net, IMAGES, target=1, relu=False)
+    entering = cam(layer="late", side="input")
+    np.testing.assert_allclose(entering, cam(layer="pooled"), atol=1e-6)
+    other = cam(layer="late")
+    assert np.abs(entering - other).max() > 0.1 * np.abs(other).max()
+
+
+@pytest.mark.parametrize(
     ("method", "settings", "error", "words"),
     [
         ("hires_cam", {"layer": "*a*"}, ValueError, r"layer '\*a\*' fits 3 layers; give one of them, or the tuple"),
@@ -183,6 +196,13 @@ def test_a_later_layer_does_not_hide_an_earlier_one(net):
             ValueError,
             r"eigen_cam: layer 'head' has an activation of shape \(2, 3\), without spatial",
         ),
+        (
+            "layer_cam",
+            {"layer": "head", "side": "input"},
+            ValueError,
+            r"layer_cam: the input of layer 'head' has an activation of shape \(2, 5\), without spatial",
+        ),
+        ("grad_cam", {"layer": "late", "side": "in"}, ValueError, "grad_cam: side must be one of 'output', 'input'"),
         ("score_cam", {"layer": "late", "chunk_size": 0}, ValueError, "score_cam: chunk_size must be at least 1"),
         (
             "score_cam",

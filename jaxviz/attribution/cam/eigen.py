@@ -19,6 +19,7 @@ from jaxviz.attribution.cam.maps import (
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.program import OUTPUT
 from jaxviz.targets import Target, TargetLike
 
 
@@ -28,6 +29,7 @@ def eigen_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -41,6 +43,7 @@ def eigen_cam(
         model: the model.
         inputs: as for `grad_cam`; integers (token ids) may be given.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: taken so that the method is called as the others are; the map does not depend on it.
         relu: False keeps the positions on the other side of the mean.
         upsample: as for `grad_cam`.
@@ -68,7 +71,7 @@ def eigen_cam(
     name = "eigen_cam"
     # The score is not looked at: without a target any outputs will do.
     inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
-    return _eigen_cam(wanted(name, layer, relu, upsample), model, inputs)
+    return _eigen_cam(wanted(name, layer, side, relu, upsample), model, inputs)
 
 
 @cautious
@@ -77,6 +80,7 @@ def eigen_grad_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -90,6 +94,7 @@ def eigen_grad_cam(
         model: the model.
         inputs: as for `grad_cam`.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
@@ -115,7 +120,7 @@ def eigen_grad_cam(
     """
     name = "eigen_grad_cam"
     inputs, prepared = prepare(name, model, inputs, target)
-    return _eigen_grad_cam(wanted(name, layer, relu, upsample), model, inputs, prepared)
+    return _eigen_grad_cam(wanted(name, layer, side, relu, upsample), model, inputs, prepared)
 
 
 @functools.partial(jit, static_argnums=0)

@@ -15,7 +15,7 @@ from jaxviz.attribution.cam.tokens import are_tokens, fitting, to_grid
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import paths
+from jaxviz.program import OUTPUT, paths
 from jaxviz.targets import Target, TargetLike
 
 
@@ -70,7 +70,7 @@ def full_grad(
     """
     name = "full_grad"
     inputs, prepared = prepare(name, model, inputs, target)
-    upsample = wanted(name, "" if layer is None else layer, False, upsample).upsample
+    upsample = wanted(name, "" if layer is None else layer, OUTPUT, False, upsample).upsample
     patterns = None if layer is None else (layer,) if isinstance(layer, str) else tuple(layer)
     spatial = _size(name, inputs, True)
     size = _size(name, inputs, upsample)

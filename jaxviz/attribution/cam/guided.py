@@ -12,11 +12,14 @@ from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules.guided import guided_backprop
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.program import OUTPUT
 from jaxviz.targets import Target, TargetLike
 
 
 @cautious
-def guided_grad_cam(model: Model, inputs: Any, *, layer: Layers, target: TargetLike = None, relu: bool = True) -> Any:
+def guided_grad_cam(
+    model: Model, inputs: Any, *, layer: Layers, side: str = OUTPUT, target: TargetLike = None, relu: bool = True
+) -> Any:
     """Guided Grad-CAM: guided backpropagation times the Grad-CAM map at the size of the inputs.
 
     `attribution = guided_backprop(inputs) * resized(grad_cam(inputs))`
@@ -25,6 +28,7 @@ def guided_grad_cam(model: Model, inputs: Any, *, layer: Layers, target: TargetL
         model: the model.
         inputs: as for `gradient`, with channels last, `(batch, *spatial, channels)`, and with as many spatial axes as the layer.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: as for `gradient`.
         relu: False keeps the Grad-CAM map's negative values.
 
@@ -53,7 +57,7 @@ def guided_grad_cam(model: Model, inputs: Any, *, layer: Layers, target: TargetL
     name = "guided_grad_cam"
     inputs, prepared = prepare(name, model, inputs, target)
     guided = guided_backprop(model, inputs, target=prepared)
-    return _product(wanted(name, layer, relu, True), model, inputs, prepared, guided)
+    return _product(wanted(name, layer, side, relu, True), model, inputs, prepared, guided)
 
 
 @functools.partial(jit, static_argnums=0)

@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxviz import views
 from jaxviz.attribution.cam import tokens
-from jaxviz.checks import check_flag, given
+from jaxviz.checks import check_choice, check_flag, given
+from jaxviz.inputs import SIDES
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT, Edit, Program, Site, evaluate, paths
 from jaxviz.targets import Target, select
@@ -25,11 +26,12 @@ class Wanted:
 
     function: str
     layer: Layers
+    side: str
     relu: bool
     upsample: Size
 
 
-def wanted(function: str, layer: Any, relu: Any, upsample: Any) -> Wanted:
+def wanted(function: str, layer: Any, side: Any, relu: Any, upsample: Any) -> Wanted:
     """The settings that all methods have, checked."""
     if isinstance(layer, list):
         layer = tuple(layer)
@@ -39,13 +41,14 @@ def wanted(function: str, layer: Any, relu: Any, upsample: Any) -> Wanted:
         raise TypeError(
             f"{function}: layer must be the path of a layer, a string, or a tuple of paths and patterns, got {given(layer)}"
         )
+    check_choice(function, "side", side, SIDES)
     if isinstance(upsample, list):
         upsample = tuple(upsample)
     if not isinstance(upsample, bool | tuple) or (isinstance(upsample, tuple) and any(map(_is_flag, upsample))):
         raise TypeError(
             f"{function}: upsample must be True, False or the size wanted as a tuple of ints, got {given(upsample)}"
         )
-    return Wanted(function, layer, check_flag(function, "relu", relu), upsample)
+    return Wanted(function, layer, side, check_flag(function, "relu", relu), upsample)
 
 
 def _is_flag(side: Any) -> bool:
@@ -54,7 +57,7 @@ def _is_flag(side: Any) -> bool:
 
 def sites(wanted: Wanted, program: Program, inputs: Any, *, differentiable: bool = True) -> list[Site]:
     """The layers' values in the program, with all that can be told of them by their shapes checked."""
-    known = {key.layer: site for key, site in program.sites.items() if key.side == OUTPUT}
+    known = {key.layer: site for key, site in program.sites.items() if key.side == wanted.side}
     if isinstance(wanted.layer, str) and wanted.layer in known:
         chosen: tuple[str, ...] = (wanted.layer,)
     else:
@@ -66,27 +69,26 @@ def sites(wanted: Wanted, program: Program, inputs: Any, *, differentiable: bool
             f"({wanted.layer!r},) for the mean of their maps: {', '.join(chosen)}"
         )
     for layer in chosen:
-        _check(wanted.function, layer, known[layer].leaves, inputs, differentiable)
+        what = f"layer {layer!r}" if wanted.side == OUTPUT else f"the input of layer {layer!r}"
+        _check(f"{wanted.function}: {what}", known[layer].leaves, inputs, differentiable)
     return [known[layer] for layer in chosen]
 
 
-def _check(function: str, layer: str, leaves: Any, inputs: Any, differentiable: bool) -> None:
+def _check(what: str, leaves: Any, inputs: Any, differentiable: bool) -> None:
     """Raises unless the activation is a float array with a batch, 1 to 3 spatial axes, and channels."""
     if len(leaves) != 1:
-        raise ValueError(f"{function}: layer {layer!r} has {len(leaves)} arrays as its activation, not one map")
+        raise ValueError(f"{what} has {len(leaves)} arrays as its activation, not one map")
     (activation,) = leaves
     if not 3 <= len(activation.shape) <= 5:
         raise ValueError(
-            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, without spatial axes; choose a "
+            f"{what} has an activation of shape {activation.shape}, without spatial axes; choose a "
             "layer whose activation is (batch, *spatial, channels), a convolution for instance"
         )
     if activation.shape[0] != jax.tree.leaves(inputs)[0].shape[0]:
-        raise ValueError(
-            f"{function}: layer {layer!r} has an activation of shape {activation.shape}, whose axis 0 is not the batch"
-        )
+        raise ValueError(f"{what} has an activation of shape {activation.shape}, whose axis 0 is not the batch")
     if not jnp.issubdtype(activation.dtype, jnp.floating):
         raise TypeError(
-            f"{function}: layer {layer!r} has an activation of {activation.dtype}, "
+            f"{what} has an activation of {activation.dtype}, "
             f"{'which cannot be differentiated' if differentiable else 'not of floating-point numbers'}"
         )
 

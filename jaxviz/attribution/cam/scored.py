@@ -16,6 +16,7 @@ from jaxviz.attribution.perturbation.game import collect, scores_of
 from jaxviz.attribution.perturbation.groups import feature_count
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.program import OUTPUT
 from jaxviz.targets import Target, TargetLike
 
 
@@ -25,6 +26,7 @@ def score_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     baseline: Any = None,
     relu: bool = True,
@@ -41,6 +43,7 @@ def score_cam(
         model: the model.
         inputs: as for `grad_cam`; those are masked that have as many spatial axes as the layer. Others may be integers.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: as for `gradient`. The softmax weighs differences of the score: those of logits are often large, so that few
             channels count; those of probabilities are less than 1.
         baseline: what is seen where the mask is 0: None (zeros), a number, an array that broadcasts to inputs, or a tuple of
@@ -78,7 +81,7 @@ def score_cam(
     inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
     baseline = baseline_like(name, baseline, inputs)
     chunks.check_chunk_size(name, chunk_size)
-    asked = wanted(name, layer, relu, upsample)
+    asked = wanted(name, layer, side, relu, upsample)
     grids = _activations(asked, model, inputs)
     weights = []
     for path, grid in grids.items():
@@ -96,6 +99,7 @@ def ablation_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -111,6 +115,7 @@ def ablation_cam(
         model: the model.
         inputs: as for `grad_cam`; integers (token ids) may be given.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
@@ -144,11 +149,11 @@ def ablation_cam(
     name = "ablation_cam"
     inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
     chunks.check_chunk_size(name, chunk_size)
-    asked = wanted(name, layer, relu, upsample)
+    asked = wanted(name, layer, side, relu, upsample)
     grids = _activations(asked, model, inputs)
     weights = []
     for path, grid in grids.items():
-        tail, activation = model.since(path, inputs)
+        tail, activation = model.since(path, inputs, side=side)
         step = functools.partial(_scores_without, activation=activation, tail=tail, target=prepared)
         values = max(feature_count(activation), feature_count(*jax.tree.leaves(inputs)))
         weights.append(_collected(step, -1, grid, values, chunk_size, progress, path))

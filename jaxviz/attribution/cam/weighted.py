@@ -12,6 +12,7 @@ from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations_and_gr
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.program import OUTPUT
 from jaxviz.targets import Target, TargetLike
 
 Combine = Callable[[jax.Array, jax.Array], jax.Array]
@@ -23,6 +24,7 @@ def grad_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -39,6 +41,8 @@ def grad_cam(
             activation `(batch, tokens, channels)` is a vision transformer's: its tokens are laid out as the grid that has the
             inputs' aspect ratio, without up to 8 class tokens before them. A tuple of paths and patterns is for the mean over all
             layers that fit: of their maps, each divided by its largest absolute value in the example, at the size wanted.
+        side: `"output"` of the layer, or its `"input"`, where that is one array: of a convolution, what a function that is no
+            layer made of the features before it.
         target: as for `gradient`.
         relu: False keeps the map's negative values, which speak against the target.
         upsample: True resizes the map (linearly) to the spatial axes of the inputs: of the one input that has as many axes as the
@@ -70,7 +74,7 @@ def grad_cam(
         R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
-    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, relu, upsample)
+    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, side, relu, upsample)
 
 
 @cautious
@@ -79,6 +83,7 @@ def grad_cam_pp(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -92,6 +97,7 @@ def grad_cam_pp(
         model: the model.
         inputs: as for `grad_cam`.
         layer: as for `grad_cam`; best the output of a ReLU, or another activation that is at least 0.
+        side: as for `grad_cam`.
         target: as for `gradient`; a logit.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
@@ -117,7 +123,7 @@ def grad_cam_pp(
         A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian. Grad-CAM++: Improved Visual Explanations for Deep
         Convolutional Networks. WACV 2018. arXiv:1710.11063.
     """
-    return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, relu, upsample)
+    return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, side, relu, upsample)
 
 
 @cautious
@@ -126,6 +132,7 @@ def xgrad_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -141,6 +148,7 @@ def xgrad_cam(
         model: the model.
         inputs: as for `grad_cam`.
         layer: as for `grad_cam`; best the output of a ReLU, or another activation that is at least 0.
+        side: as for `grad_cam`.
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
@@ -165,7 +173,7 @@ def xgrad_cam(
         R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao, B. Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of
         CNNs. BMVC 2020. arXiv:2008.02312.
     """
-    return weighted_map("xgrad_cam", _activation_weighted, model, inputs, target, layer, relu, upsample)
+    return weighted_map("xgrad_cam", _activation_weighted, model, inputs, target, layer, side, relu, upsample)
 
 
 @cautious
@@ -174,6 +182,7 @@ def hires_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -188,6 +197,7 @@ def hires_cam(
         model: the model.
         inputs: as for `grad_cam`.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
@@ -212,7 +222,7 @@ def hires_cam(
         R. L. Draelos, L. Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks.
         2020. arXiv:2011.08891.
     """
-    return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, relu, upsample)
+    return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, side, relu, upsample)
 
 
 @cautious
@@ -221,6 +231,7 @@ def layer_cam(
     inputs: Any,
     *,
     layer: Layers,
+    side: str = OUTPUT,
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
@@ -233,6 +244,7 @@ def layer_cam(
         model: the model.
         inputs: as for `grad_cam`.
         layer: as for `grad_cam`.
+        side: as for `grad_cam`.
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
@@ -258,15 +270,15 @@ def layer_cam(
         P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
         Localization. IEEE Transactions on Image Processing 30, 2021.
     """
-    return weighted_map("layer_cam", _positive, model, inputs, target, layer, relu, upsample)
+    return weighted_map("layer_cam", _positive, model, inputs, target, layer, side, relu, upsample)
 
 
 def weighted_map(
-    name: str, combine: Combine, model: Any, inputs: Any, target: Any, layer: Any, relu: Any, upsample: Any
+    name: str, combine: Combine, model: Any, inputs: Any, target: Any, layer: Any, side: Any, relu: Any, upsample: Any
 ) -> jax.Array:
     """The map that a function makes of activation and gradient, `(batch, *grid, channels)`, with the settings of all methods."""
     inputs, prepared = prepare(name, model, inputs, target)
-    return _weighted_map(combine, wanted(name, layer, relu, upsample), model, inputs, prepared)
+    return _weighted_map(combine, wanted(name, layer, side, relu, upsample), model, inputs, prepared)
 
 
 @functools.partial(jit, static_argnums=(0, 1))

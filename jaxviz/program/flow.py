@@ -1,6 +1,6 @@
 """Where the values of a traced program come from, seen through the calls in it."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 from jaxviz.program._compat import JaxprEqn, Literal, scan_groups
@@ -122,8 +122,11 @@ def inner(place: Place) -> Value | None:
     return Value(node, node.jaxpr.outvars[place.result])
 
 
-def ancestors(flow: Flow, value: Value) -> Iterator[tuple[Value, Place | None]]:
-    """All values that a value is computed from, itself included, inside the scan or branch that it stands in."""
+def ancestors(flow: Flow, value: Value, ends: Container[Place] = frozenset()) -> Iterator[tuple[Value, Place | None]]:
+    """All values that a value is computed from, itself included, inside the scan or branch that it stands in.
+
+    What those are computed from that are made at `ends` is left out.
+    """
     pending, seen = [value], set()
     while pending:
         current = flow.source(pending.pop())
@@ -132,7 +135,7 @@ def ancestors(flow: Flow, value: Value) -> Iterator[tuple[Value, Place | None]]:
         seen.add(current)
         place = flow.place(current)
         yield current, place
-        if place is None:
+        if place is None or place in ends:
             continue
         result = inner(place)
         if result is not None:

@@ -38,6 +38,12 @@ def check_chain(function: str, found: list[Weights], matrices: list[jax.Array], 
             "place in a product over layers of self-attention; give the layers of one sequence, layers='encoder/**' for instance"
             + (f". Self-attention: {_listed(own)}" if own else "")
         )
+    towers = {each.streams: each.path for each in reversed(found) if each.streams is not None}
+    if len(towers) > 1 and not chosen:
+        raise ValueError(
+            f"{function}: {_listed(list(towers.values())[::-1])} are of different sequences of tokens, of which none attends to "
+            "the other; give the layers of one, layers='encoder/**' for instance"
+        )
     if len(set(sizes)) > 1:
         listed = ", ".join(f"{each.path} {size[0]}" for each, size in zip(found, sizes, strict=True))
         raise ValueError(

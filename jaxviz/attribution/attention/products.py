@@ -14,6 +14,7 @@ class Attention(NamedTuple):
 
     Attributes:
         place: where the weights are made, as the product takes them.
+        results: where the products with values are made.
         key: the tag by which they are a layer, or None.
         layer: the path of the layer in which the product stands; empty outside of all layers.
         keys: the axis over which they are a softmax.
@@ -21,9 +22,11 @@ class Attention(NamedTuple):
         free: the axes that the values do not have: the queries among them.
         loose: axes of length 1 that are squeezed out before the product, as `jnp.matmul` does: the batch, if it is one example.
         exponent: what the softmax takes the exponential of.
+        normalized: the axis of the exponent over which it is a softmax.
     """
 
     place: Place
+    results: tuple[Place, ...]
     key: Key | None
     layer: str
     keys: int
@@ -31,6 +34,7 @@ class Attention(NamedTuple):
     free: tuple[int, ...]
     loose: tuple[int, ...]
     exponent: Value
+    normalized: int
 
 
 def attentions(flow: Flow) -> list[Attention]:
@@ -47,7 +51,8 @@ def attentions(flow: Flow) -> list[Attention]:
                 known.append(places)
             else:  # weights of two products are marked where both take them from
                 known[twice] = [place for place in known[twice] if place in places]
-                found[twice] = found[twice]._replace(place=known[twice][0], key=_tag(known[twice]))
+                results = found[twice].results + attention.results
+                found[twice] = found[twice]._replace(place=known[twice][0], results=results, key=_tag(known[twice]))
     return found
 
 
@@ -62,6 +67,8 @@ def _of_product(flow: Flow, node: Any, equation: JaxprEqn, layer: str) -> list[t
             path, exponent = search(flow, Value(node, atom), (axis, axes, True), _weights)
             if exponent is None:
                 continue
+            _, now, _ = path[-1][1]
+            normalized = now[axis]
             squeezes = [number for number, (place, _) in enumerate(path) if _squeezes(flow, place)]
             path = path[squeezes[-1] + 1 :] if squeezes else path
             place, (_, now, _) = path[0]
@@ -71,8 +78,9 @@ def _of_product(flow: Flow, node: Any, equation: JaxprEqn, layer: str) -> list[t
                 continue
             places = [place for place, (_, _, plain) in path if plain]
             there = lambda axes, now=now: tuple(now[axis] for axis in axes if now[axis] is not None)
-            attention = Attention(place, _tag(places), layer, now[axis], there(shared), there(free), loose, exponent)
-            found.append((attention, places))
+            axes_there = now[axis], there(shared), there(free), loose
+            results = tuple(filter(None, [flow.place(Value(node, equation.outvars[0]))]))
+            found.append((Attention(place, results, _tag(places), layer, *axes_there, exponent, normalized), places))
     return found
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxviz import views
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.attention.decoders import crossed, passed_on
 from jaxviz.attribution.attention.layered import check_chain, identity, precise, product
 from jaxviz.attribution.attention.maps import check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
@@ -30,13 +31,17 @@ def attention_x_gradient(
     layers: str | Iterable[str] | None = None,
     token: Token = None,
     upsample: Size = None,
-) -> jax.Array:
+) -> Any:
     """Attention times gradient (Chefer et al.): which input tokens reach each token by weights that speak for the target.
 
     `R = I`, and in each layer `R <- R + A R`, `A = mean_heads(relu(weights * d score / d weights))`
 
+    Of an encoder e and a decoder d: `R_dd` and `R_ee` as above; where the decoder attends to itself `R_de <- R_de + A R_de`;
+    where it attends to the encoder `R_de <- R_de + N(R_dd)^T A N(R_ee)`; N divides the rows of `R - I` by their sums and adds I.
+
     Args:
-        model: the model, of self-attention over one sequence of tokens; see `attention_maps`.
+        model: the model, of self-attention over one sequence of tokens, or over several of which some attend to others (encoder
+            and decoder), these to themselves alone; see `attention_maps`.
         inputs: as for `attention_maps`. Token ids may be given: nothing is differentiated with respect to inputs.
         target: as for `gradient`.
         layers: as for `attention_rollout`.
@@ -45,7 +50,9 @@ def attention_x_gradient(
 
     Returns:
         `R`, `(batch, queries, keys)`, at least 0, of the weights' dtype: row q has what the input tokens are to token q, itself
-        included (the `I`). With a token its row `(batch, keys)`; with upsample `(batch, *spatial)`.
+        included (the `I`). With a token its row `(batch, keys)`; with upsample `(batch, *spatial)`. Of an encoder and a decoder
+        a tuple: for each sequence, in the order of the inputs that they are made of, what its tokens are to the decoder's,
+        `(batch, queries of the decoder, tokens of the sequence)`.
 
     Raises:
         TypeError, ValueError: as for `attention_rollout`; if target does not fit the outputs.
@@ -65,9 +72,10 @@ def attention_x_gradient(
         ((1, 4), 0.0)
 
     Note:
-        The rule for self-attention of the paper. Of its rules for two modalities and for encoders with decoders none is applied:
-        cross-attention is an error, unless `layers` leave it out. The encoder's layers alone are explained with the whole
-        model as it is: the gradient is that of the decoder's score.
+        The paper's rules 5 to 10. Its rule 11 is for two modalities that attend to each other: that is an error, and so is
+        cross-attention inside of a scan or a branch, unless `layers` leave it out. The encoder's layers alone are explained with
+        the whole model as it is: the gradient is that of the decoder's score. Where a row of `R - I` is 0, so is its share; the
+        authors' code has 0 in all of the product then.
 
         One layer's product by itself, with its sign and its heads, is
         `at_layer(input_x_gradient, path)(tag_attention(model), inputs, target=...)`.
@@ -80,21 +88,32 @@ def attention_x_gradient(
     wanted = check_layers(name, layers)
     check_reading(name, token, upsample)
     inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
-    return read(name, _attention_x_gradient(model, inputs, prepared, layers=wanted), inputs, token, upsample)
+    result = _attention_x_gradient(model, inputs, prepared, layers=wanted)
+    if isinstance(result, tuple) and upsample is not None:
+        raise ValueError(
+            f"{name}: upsample lays out the tokens of one sequence, but there are {len(result)}; leave it out, for a row of each"
+        )
+    return jax.tree.map(lambda matrix: read(name, matrix, inputs, token, upsample), result)
 
 
 @functools.partial(jit, static_argnames="layers")
-def _attention_x_gradient(model: Model, inputs: Any, target: Target, *, layers: tuple[str, ...] | None) -> jax.Array:
+def _attention_x_gradient(model: Model, inputs: Any, target: Target, *, layers: tuple[str, ...] | None) -> Any:
     name = "attention_x_gradient"
     program = views.program(tag_attention(model), inputs, lambda outputs: select(outputs, target))
     found = weights(name, model, inputs, program, layers)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
     matrices, gradients = _with_gradients(program, leaves, found)
+    passed = [
+        jax.nn.relu(precise(matrix) * precise(gradient)).mean(axis=1)
+        for matrix, gradient in zip(matrices, gradients, strict=True)
+    ]
+    streams = crossed(found, passed)
+    if streams is not None:
+        return tuple(matrix.astype(matrices[0].dtype) for matrix in passed_on(streams, passed))
     check_chain(name, found, matrices, chosen=layers is not None)
-    result = identity(precise(matrices[0][:, 0]))
-    for matrix, gradient in zip(matrices, gradients, strict=True):
-        passed = jax.nn.relu(precise(matrix) * precise(gradient)).mean(axis=1)
-        result = result + product(passed, result)
+    result = identity(passed[0])
+    for layer in passed:
+        result = result + product(layer, result)
     return result.astype(matrices[0].dtype)
 
 

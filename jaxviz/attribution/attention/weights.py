@@ -14,6 +14,7 @@ from jaxviz import views
 from jaxviz.attribution import batches
 from jaxviz.attribution.attention.crossing import Crossing
 from jaxviz.attribution.attention.products import Attention, attentions
+from jaxviz.attribution.attention.streams import Streams, streams
 from jaxviz.attribution.attention.view import NAME, tag_attention
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT, Key, Program, Site, paths
@@ -38,6 +39,7 @@ class Weights(NamedTuple):
         keys: the axis of the keys.
         several: whether there are further axes beside that of the heads, such as windows.
         crossed: whether queries and keys are of different tokens, as far as the program tells.
+        streams: which sequences of tokens queries and keys are, see `streams`; None where that is not told.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Weights(NamedTuple):
     keys: int
     several: bool
     crossed: bool
+    streams: Streams | None
 
     def bring(self, value: jax.Array) -> jax.Array:
         """The weights, or what has their form, of the layer's value: `(batch, heads, queries, keys)`."""
@@ -85,12 +88,13 @@ def weights(
     else:
         tags = [key for key in sites if key in found or sites[key].structure.kind == "tag"]
         entries = _chosen(function, layers, [each for key in tags for each in _entries(flow, key)], found)
-    axes = _Axes(function, model, inputs, program, Crossing(flow, len(jax.tree.leaves(inputs)), listed))
+    crossing = Crossing(flow, len(jax.tree.leaves(inputs)), listed)
+    axes, sequences = _Axes(function, model, inputs, program, crossing), streams(crossing, listed)
     known = {
         key: axes.of(key, found.get(key), skip=layers is None) for key in dict.fromkeys(entry.key for entry in entries)
     }
     result = [
-        Weights(entry.path, entry.key, entry.steps, *of_layer)
+        Weights(entry.path, entry.key, entry.steps, *of_layer, sequences.get(entry.key))
         for entry in sorted(entries, key=lambda entry: entry.order)
         if (of_layer := known[entry.key]) is not None
     ]

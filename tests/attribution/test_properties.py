@@ -126,6 +126,9 @@ METHODS = {
     "eigen_grad_cam": Row(jv.eigen_grad_cam, {"layer": "conv"}, like_inputs=False),
     "score_cam": Row(jv.score_cam, {"layer": "conv", "baseline": 0.1}, chunked=True, like_inputs=False),
     "ablation_cam": Row(jv.ablation_cam, {"layer": "conv"}, chunked=True, like_inputs=False),
+    "ablation_cam of a share": Row(
+        jv.ablation_cam, {"layer": "conv", "share": 0.25, "eigen_smooth": True}, chunked=True, like_inputs=False
+    ),
     "guided_grad_cam": Row(jv.guided_grad_cam, {"layer": "conv"}),
     "full_grad": Row(jv.full_grad, like_inputs=False),
     "smooth grad_cam": Row(

@@ -134,6 +134,7 @@ METHODS = {
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False
     ),
+    "augmented grad_cam": Row(jv.augmented(jv.grad_cam, factors=(0.9, 1.1)), {"layer": "conv"}, like_inputs=False),
     "at_layer integrated_gradients": Row(
         jv.at_layer(jv.integrated_gradients, "conv"),
         {"steps": 8, "baseline": 0.1},

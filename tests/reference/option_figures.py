@@ -25,7 +25,6 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 from zennit.attribution import Gradient, Occlusion
 from zennit.composites import (
-    BetaSmooth,
     EpsilonGammaBox,
     EpsilonPlus,
     EpsilonPlusFlat,
@@ -102,20 +101,14 @@ def of_zennit():
 
 
 def others(model, inputs, target):
-    """Relevance that starts from one, BetaSmooth, and occlusion with only the window seen."""
+    """Relevance that starts from one, and occlusion with only the window seen."""
     one = lambda outputs: nn.functional.one_hot(target, outputs.shape[1]).to(outputs)
     chosen = lambda outputs: outputs * one(outputs)
-    composites = {
-        "relevance of one": LayerMapComposite([*layer_map_base(), (Linear, RULES["epsilon"])], canonizers=[Merge()]),
-        "beta smooth": BetaSmooth(3.0),
-    }
-    found = {}
-    for name, composite in composites.items():
-        with Gradient(model=model, composite=composite, attr_output=one) as attributor:
-            found[f"cnn/{name}"] = last(attributor(inputs)[1])
+    composite = LayerMapComposite([*layer_map_base(), (Linear, RULES["epsilon"])], canonizers=[Merge()])
+    with Gradient(model=model, composite=composite, attr_output=one) as attributor:
+        relevance = attributor(inputs)[1]
     occlusion = Occlusion(model, window=(4, 4), stride=(4, 4), attr_output=chosen)
-    found["cnn/only the window"] = last(occlusion(inputs)[1])
-    return found
+    return {"cnn/relevance of one": last(relevance), "cnn/only the window": last(occlusion(inputs)[1])}
 
 
 def of_grad_cam():

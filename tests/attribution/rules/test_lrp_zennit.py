@@ -236,3 +236,13 @@ def test_relevance_from_one():
 
         found = jv.lrp(case.model, case.inputs, target=one)
         assert case.distance(found, "relevance of one") < TOLERANCE["float64"]
+
+
+def test_occlusion_of_all_but_the_window():
+    """What Zennit's occlusion is by default: the score where the window is seen alone."""
+    with jax.enable_x64(True):
+        case = Case("cnn", "float64")
+        zeros = jnp.zeros(case.inputs.shape)
+        lost = jv.occlusion(case.model, zeros, target=case.target, window=4, baseline=case.inputs)
+        scores = case.model(zeros)[jnp.arange(3), jnp.asarray(case.target)]
+        assert case.distance(scores[:, None, None, None] - lost, "only the window") < TOLERANCE["float64"]

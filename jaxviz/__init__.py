@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import attention_maps as attention_maps
     from jaxviz.attribution import attention_rollout as attention_rollout
     from jaxviz.attribution import attention_x_gradient as attention_x_gradient
+    from jaxviz.attribution import augmented as augmented
     from jaxviz.attribution import blur_integrated_gradients as blur_integrated_gradients
     from jaxviz.attribution import completeness_gap as completeness_gap
     from jaxviz.attribution import conductance as conductance
@@ -89,6 +90,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "attention_maps",
                     "attention_rollout",
                     "attention_x_gradient",
+                    "augmented",
                     "blur_integrated_gradients",
                     "completeness_gap",
                     "conductance",

@@ -7,6 +7,7 @@ from jaxviz.attribution.attention import attention_maps as attention_maps
 from jaxviz.attribution.attention import attention_rollout as attention_rollout
 from jaxviz.attribution.attention import attention_x_gradient as attention_x_gradient
 from jaxviz.attribution.attention import tag_attention as tag_attention
+from jaxviz.attribution.augmentation import augmented as augmented
 from jaxviz.attribution.cam import ablation_cam as ablation_cam
 from jaxviz.attribution.cam import eigen_cam as eigen_cam
 from jaxviz.attribution.cam import eigen_grad_cam as eigen_grad_cam

@@ -61,6 +61,10 @@ def smooth(
         >>> smoothed(model, jnp.array([[1.0, 3.0]]), key=jax.random.key(0)).shape
         (1, 2)
 
+    Note:
+        As Captum's `NoiseTunnel` and `saliency`'s `GetSmoothedMask`, whose `magnitude` is `reduce="square"`. The last of Zennit's
+        copies has no noise.
+
     References:
         D. Smilkov, N. Thorat, B. Kim, F. Viegas, M. Wattenberg. SmoothGrad: removing noise by adding noise. 2017.
         arXiv:1706.03825.

@@ -10,8 +10,10 @@ import jaxviz as jv
 from jaxviz.attribution.cam.biases import full_gradient
 from jaxviz.targets import Target
 
-with np.load(Path(__file__).parents[1] / "reference" / "cam_figures.npz") as stored:
-    THEIRS = {name: stored[name] for name in stored.files}
+THEIRS: dict[str, np.ndarray] = {}
+for file in ("cam_figures.npz", "option_figures.npz"):
+    with np.load(Path(__file__).parents[1] / "reference" / file) as stored:
+        THEIRS |= {name: stored[name] for name in stored.files}
 pytestmark = pytest.mark.parametrize("reference", ["cnn"], indirect=True)
 
 
@@ -49,6 +51,28 @@ def test_components(reference, method):
         meaning = model.capture(figures["inputs"], "features")["features"].sum(axis=-1)
     meaning = meaning - meaning.mean(axis=(1, 2), keepdims=True)
     assert ((ours * np.asarray(meaning)).sum(axis=(1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "xgrad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam"])
+def test_eigen_smooth(reference, method):
+    model, figures = reference
+    settings = {"target": figures["target"], "layer": "features", "upsample": False, "relu": False}
+    ours = np.asarray(getattr(jv, method)(model, figures["inputs"], eigen_smooth=True, **settings))
+    theirs = THEIRS[f"{method}/eigen_smooth"]
+    sign = np.sign((ours * theirs).sum(axis=(1, 2), keepdims=True))
+    close(ours, sign * theirs)
+    plain = np.asarray(getattr(jv, method)(model, figures["inputs"], **settings))
+    plain = plain - plain.mean(axis=(1, 2), keepdims=True)
+    assert ((ours * plain).sum(axis=(1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_ablation_cam_of_a_share_of_the_channels(reference, share):
+    model, figures = reference
+    settings = {"target": figures["target"], "layer": "features", "upsample": False, "relu": False}
+    ours = jv.ablation_cam(model, figures["inputs"], share=share, **settings)
+    scores = figures["outputs"][np.arange(3), figures["target"]]
+    close(ours, THEIRS[f"ablation_cam/{share}"] * np.sign(scores)[:, None, None])
 
 
 def test_grad_cam_pp_but_for_its_epsilon(reference):

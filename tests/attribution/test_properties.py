@@ -126,11 +126,15 @@ METHODS = {
     "eigen_grad_cam": Row(jv.eigen_grad_cam, {"layer": "conv"}, like_inputs=False),
     "score_cam": Row(jv.score_cam, {"layer": "conv", "baseline": 0.1}, chunked=True, like_inputs=False),
     "ablation_cam": Row(jv.ablation_cam, {"layer": "conv"}, chunked=True, like_inputs=False),
+    "ablation_cam of a share": Row(
+        jv.ablation_cam, {"layer": "conv", "share": 0.25, "eigen_smooth": True}, chunked=True, like_inputs=False
+    ),
     "guided_grad_cam": Row(jv.guided_grad_cam, {"layer": "conv"}),
     "full_grad": Row(jv.full_grad, like_inputs=False),
     "smooth grad_cam": Row(
         jv.smooth(jv.grad_cam, samples=3), {"layer": "conv", "key": KEY}, chunked=True, random=True, like_inputs=False
     ),
+    "augmented grad_cam": Row(jv.augmented(jv.grad_cam, factors=(0.9, 1.1)), {"layer": "conv"}, like_inputs=False),
     "at_layer integrated_gradients": Row(
         jv.at_layer(jv.integrated_gradients, "conv"),
         {"steps": 8, "baseline": 0.1},

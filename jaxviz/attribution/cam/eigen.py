@@ -4,9 +4,9 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.cam.channels import component
 from jaxviz.attribution.cam.maps import (
     Layers,
     Size,
@@ -112,7 +112,8 @@ def eigen_grad_cam(
         Array([[-3.,  3.]], dtype=float32)
 
     Note:
-        Of pytorch-grad-cam, but for the sign, which is arbitrary there: here what is positive speaks for the target.
+        Of pytorch-grad-cam, but for the sign, which is arbitrary there: here what is positive speaks for the target. It is
+        `hires_cam` with `eigen_smooth=True`.
 
     References:
         J. Gildenblat and contributors. PyTorch library for CAM methods. 2021. https://github.com/jacobgil/pytorch-grad-cam.
@@ -125,28 +126,10 @@ def eigen_grad_cam(
 
 @functools.partial(jit, static_argnums=0)
 def _eigen_cam(wanted: Wanted, model: Model, inputs: Any) -> jax.Array:
-    return finish(wanted, [_component(values) for values in activations(wanted, model, inputs).values()], inputs)
+    return finish(wanted, [component(values) for values in activations(wanted, model, inputs).values()], inputs)
 
 
 @functools.partial(jit, static_argnums=0)
 def _eigen_grad_cam(wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
     pairs = activations_and_gradients(wanted, model, inputs, target)
-    return finish(wanted, [_component(gradient * activation) for activation, gradient in pairs], inputs)
-
-
-def _component(values: jax.Array) -> jax.Array:
-    """The first principal component over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
-    batch, *grid, channels = values.shape
-    # An eigenvector of the smaller of the two Gram matrices, in float32 at least: half precision has no decomposition.
-    matrix = values.reshape(batch, -1, channels)
-    matrix = matrix.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else matrix
-    matrix = matrix - matrix.mean(axis=1, keepdims=True)
-    highest = jax.lax.Precision.HIGHEST
-    if matrix.shape[1] <= channels:
-        squared, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bqc->bpq", matrix, matrix, precision=highest))
-        projected = vectors[:, :, -1] * jnp.sqrt(jax.nn.relu(squared[:, -1:]))
-    else:
-        _, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bpd->bcd", matrix, matrix, precision=highest))
-        projected = jnp.einsum("bpc,bc->bp", matrix, vectors[:, :, -1], precision=highest)
-    against = (projected * matrix.sum(axis=2)).sum(axis=1, keepdims=True) < 0
-    return jnp.where(against, -projected, projected).reshape(batch, *grid).astype(values.dtype)
+    return finish(wanted, [component(gradient * activation) for activation, gradient in pairs], inputs)

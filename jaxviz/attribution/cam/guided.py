@@ -62,7 +62,7 @@ def guided_grad_cam(
 
 @functools.partial(jit, static_argnums=0)
 def _product(wanted: Wanted, model: Model, inputs: Any, target: Target, guided: Any) -> Any:
-    cams = [mean_weighted(*pair) for pair in activations_and_gradients(wanted, model, inputs, target)]
+    cams = [mean_weighted(*pair).sum(axis=-1) for pair in activations_and_gradients(wanted, model, inputs, target)]
 
     def times_map(leaf: jax.Array) -> jax.Array:
         if any(leaf.ndim != cam.ndim + 1 for cam in cams):

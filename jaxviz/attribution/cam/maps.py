@@ -29,9 +29,10 @@ class Wanted:
     side: str
     relu: bool
     upsample: Size
+    eigen_smooth: bool = False
 
 
-def wanted(function: str, layer: Any, side: Any, relu: Any, upsample: Any) -> Wanted:
+def wanted(function: str, layer: Any, side: Any, relu: Any, upsample: Any, eigen_smooth: Any = False) -> Wanted:
     """The settings that all methods have, checked."""
     if isinstance(layer, list):
         layer = tuple(layer)
@@ -48,7 +49,8 @@ def wanted(function: str, layer: Any, side: Any, relu: Any, upsample: Any) -> Wa
         raise TypeError(
             f"{function}: upsample must be True, False or the size wanted as a tuple of ints, got {given(upsample)}"
         )
-    return Wanted(function, layer, side, check_flag(function, "relu", relu), upsample)
+    relu, eigen_smooth = check_flag(function, "relu", relu), check_flag(function, "eigen_smooth", eigen_smooth)
+    return Wanted(function, layer, side, relu, upsample, eigen_smooth)
 
 
 def _is_flag(side: Any) -> bool:

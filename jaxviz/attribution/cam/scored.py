@@ -10,10 +10,12 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.cam.channels import component, joined
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, resized, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import collect, scores_of
 from jaxviz.attribution.perturbation.groups import feature_count
+from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
@@ -31,6 +33,7 @@ def score_cam(
     baseline: Any = None,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
     chunk_size: int | None = None,
     progress: bool = False,
 ) -> jax.Array:
@@ -50,6 +53,7 @@ def score_cam(
             these for several inputs.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
+        eigen_smooth: as for `grad_cam`.
         chunk_size: most model evaluations (channels x examples) in flight, at least one channel; memory grows with it, and not
             with the number of channels. None chooses by the size of the inputs.
         progress: draw a progress bar.
@@ -81,7 +85,7 @@ def score_cam(
     inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
     baseline = baseline_like(name, baseline, inputs)
     chunks.check_chunk_size(name, chunk_size)
-    asked = wanted(name, layer, side, relu, upsample)
+    asked = wanted(name, layer, side, relu, upsample, eigen_smooth)
     grids = _activations(asked, model, inputs)
     weights = []
     for path, grid in grids.items():
@@ -89,7 +93,10 @@ def score_cam(
         step = functools.partial(
             _scores_through, grid=grid, model=model, inputs=inputs, baseline=baseline, target=prepared
         )
-        weights.append(_collected(step, 0, grid, feature_count(*jax.tree.leaves(inputs)), chunk_size, progress, path))
+        channels = np.arange(grid.shape[-1], dtype=np.int32)
+        weights.append(
+            _collected(step, channels, grid, feature_count(*jax.tree.leaves(inputs)), chunk_size, progress, path)
+        )
     return _weighted(asked, _softmax(weights), grids, inputs)
 
 
@@ -101,8 +108,10 @@ def ablation_cam(
     layer: Layers,
     side: str = OUTPUT,
     target: TargetLike = None,
+    share: float = 1.0,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
     chunk_size: int | None = None,
     progress: bool = False,
 ) -> jax.Array:
@@ -117,18 +126,22 @@ def ablation_cam(
         layer: as for `grad_cam`.
         side: as for `grad_cam`.
         target: as for `gradient`.
+        share: what part of the channels are left out, more than 0, at most 1. Of less than 1, this part at either end of their
+            order: those that lie most, and those that lie least, where the layer's first principal component stands out (1 % of
+            its range above the least absolute value). Other channels weigh nothing. It saves evaluations below 1/2.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
+        eigen_smooth: as for `grad_cam`.
         chunk_size: most evaluations (channels x examples) in flight, at least one channel; memory grows with it, and not with the
             number of channels. None chooses by the size of the layer.
         progress: draw a progress bar.
 
     Returns:
         The map, as for `grad_cam`. It costs an evaluation of the model up to the layer, and of the rest of the model one per
-        channel, and one.
+        channel that is left out, and one.
 
     Raises:
-        TypeError, ValueError: as for `grad_cam`, and if chunk_size is less than 1.
+        TypeError, ValueError: as for `grad_cam`, and if share is out of its range or chunk_size is less than 1.
 
     Example:
         >>> import jax.numpy as jnp, jaxviz as jv
@@ -141,6 +154,7 @@ def ablation_cam(
         The paper divides by the score, which turns the map around where the score is negative, as logits may be: here it is
         divided by its absolute value, and not at all where it is 0. pytorch-grad-cam puts a channel to 10 million below the
         activation's minimum where that is not 0; here it is 0 always, as in the paper.
+        `share` is its `ratio_channels_to_ablate`; of more than a half it takes some channels twice, here all are taken.
 
     References:
         S. Desai, H. G. Ramaswamy. Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
@@ -149,22 +163,28 @@ def ablation_cam(
     name = "ablation_cam"
     inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
     chunks.check_chunk_size(name, chunk_size)
-    asked = wanted(name, layer, side, relu, upsample)
+    part = float(check_number(name, "share", share, 0, 1))
+    if not part:
+        raise ValueError(f"{name}: share must be more than 0, got {share}")
+    asked = wanted(name, layer, side, relu, upsample, eigen_smooth)
     grids = _activations(asked, model, inputs)
-    weights = []
+    weights, chosen = [], []
     for path, grid in grids.items():
+        count = grid.shape[-1]
+        each = max(int(count * part), 1)  # at either end
+        channels = np.arange(count, dtype=np.int32) if 2 * each >= count else _outstanding(each, grid)
+        chosen.append(channels)
         tail, activation = model.since(path, inputs, side=side)
         step = functools.partial(_scores_without, activation=activation, tail=tail, target=prepared)
         values = max(feature_count(activation), feature_count(*jax.tree.leaves(inputs)))
-        weights.append(_collected(step, -1, grid, values, chunk_size, progress, path))
-    return _weighted(asked, _losses(weights), grids, inputs)
+        weights.append(_collected(step, _after_none(channels), grid, values, chunk_size, progress, path))
+    return _weighted(asked, _losses(weights, chosen, list(grids.values())), grids, inputs)
 
 
 def _collected(
-    step: Any, first: int, grid: jax.Array, values: int, chunk_size: int | None, progress: bool, path: str
+    step: Any, channels: Any, grid: jax.Array, values: int, chunk_size: int | None, progress: bool, path: str
 ) -> list[jax.Array]:
-    """The scores of all channels from the first on, `(channels, batch)`, in parts."""
-    channels = np.arange(first, grid.shape[-1], dtype=np.int32)
+    """The scores of channels, `(channels, batch)`, in parts."""
     sizes = chunks.sizes(len(channels), grid.shape[0], chunk_size, values=values)
     return collect(step, channels, sizes, progress=progress, label=f"channels of {path}")
 
@@ -213,6 +233,7 @@ def _scores_without(channels: jax.Array, activation: jax.Array, tail: Model, tar
     numbers = jax.lax.broadcasted_iota(jnp.int32, activation.shape, activation.ndim - 1)
 
     def score(channel: jax.Array) -> jax.Array:
+        channel = channel.reshape(-1, *[1] * (activation.ndim - 1))  # of all examples, or of each
         return scores_of(tail, jnp.where(numbers == channel, jnp.zeros_like(activation), activation), target)
 
     return jax.vmap(score)(channels)
@@ -229,13 +250,43 @@ def _softmax(scores: list[list[jax.Array]]) -> list[jax.Array]:
 
 
 @jax.jit
-def _losses(scores: list[list[jax.Array]]) -> list[jax.Array]:
-    """Of the scores with all channels, and without each."""
+def _losses(scores: list[list[jax.Array]], channels: list[Any], grids: list[jax.Array]) -> list[jax.Array]:
+    """The share of the score that is lost without each channel, of the scores with all, and without each that was left out."""
     weights = []
-    for parts in scores:
+    for parts, numbers, grid in zip(scores, channels, grids, strict=True):
         whole, without = jnp.split(jnp.concatenate(parts), [1])
-        weights.append((whole - without) / jnp.where(whole == 0, jnp.ones_like(whole), jnp.abs(whole)))
+        lost = (whole - without) / jnp.where(whole == 0, jnp.ones_like(whole), jnp.abs(whole))
+        if numbers.ndim == 2:
+            zeros = jnp.zeros((grid.shape[-1], grid.shape[0]), lost.dtype)
+            lost = jnp.put_along_axis(zeros, numbers, lost, axis=0, inplace=False)
+        weights.append(lost)
     return weights
+
+
+@jax.jit
+def _after_none(channels: Any) -> jax.Array:
+    """The channels after -1, which is none."""
+    return jnp.concatenate([jnp.full_like(channels[:1], -1), channels])
+
+
+@functools.partial(jit, static_argnums=0)
+def _outstanding(each: int, grid: jax.Array) -> jax.Array:
+    """So many channels, int32 `(2 * each, batch)`, that lie least and most where the first principal component stands out."""
+    positions = tuple(range(1, grid.ndim - 1))
+    outlined = _stretched(component(grid), positions) > 0.01
+    sizes = _stretched(grid, positions)
+    total = sizes.sum(axis=positions)
+    inside = jnp.where(outlined[..., None], sizes, jnp.zeros_like(sizes)).sum(axis=positions)
+    order = jnp.argsort(inside / jnp.where(total == 0, jnp.ones_like(total), total), axis=1).astype(jnp.int32)
+    return jnp.concatenate([order[:, :each], order[:, -each:]], axis=1).T
+
+
+def _stretched(values: jax.Array, positions: tuple[int, ...]) -> jax.Array:
+    """Absolute values, over all positions in the range from 0 to 1."""
+    values = jnp.abs(values)
+    values = values - values.min(axis=positions, keepdims=True)
+    largest = values.max(axis=positions, keepdims=True)
+    return values / jnp.where(largest == 0, jnp.ones_like(largest), largest)
 
 
 @functools.partial(jit, static_argnums=0)
@@ -243,5 +294,5 @@ def _weighted(wanted: Wanted, weights: list[jax.Array], grids: OrderedDict[str, 
     cams = []
     for weight, grid in zip(weights, grids.values(), strict=True):
         shape = (grid.shape[0], *[1] * (grid.ndim - 2), grid.shape[-1])
-        cams.append((weight.T.reshape(shape).astype(grid.dtype) * grid).sum(axis=-1))
+        cams.append(joined(weight.T.reshape(shape).astype(grid.dtype) * grid, wanted.eigen_smooth))
     return finish(wanted, cams, inputs)

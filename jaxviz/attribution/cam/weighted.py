@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.cam.channels import joined
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations_and_gradients, finish, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
@@ -28,6 +29,7 @@ def grad_cam(
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
 ) -> jax.Array:
     """Grad-CAM: a layer's channels, weighted by the mean of the score's gradient over their positions.
 
@@ -47,6 +49,8 @@ def grad_cam(
         relu: False keeps the map's negative values, which speak against the target.
         upsample: True resizes the map (linearly) to the spatial axes of the inputs: of the one input that has as many axes as the
             layer. A tuple of ints is the size wanted; False leaves the layer's grid.
+        eigen_smooth: True makes the map of the weighted channels' first principal component over positions, in place of their
+            sum: less of what few channels show alone, at the price of the map's scale and zero. Its sign is that of the sum.
 
     Returns:
         The map of each example, without channels, of the activation's dtype: `(batch, *spatial)`.
@@ -68,13 +72,14 @@ def grad_cam(
     Note:
         Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its
         own. pytorch-grad-cam stretches every map to the range from 0 to 1; here a map keeps its scale, and a map that is 0
-        everywhere stays so. Over several layers it takes the mean of the stretched maps, and stretches that.
+        everywhere stays so. Over several layers it takes the mean of the stretched maps, and stretches that. Its `aug_smooth` is
+        `jaxviz.augmented(grad_cam)`, its `targets` are callables as target, and Finer-CAM is such a target.
 
     References:
         R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
-    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, side, relu, upsample)
+    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
 
 
 @cautious
@@ -87,6 +92,7 @@ def grad_cam_pp(
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
 ) -> jax.Array:
     """Grad-CAM++: Grad-CAM with weights that do not depend on how large an object is, nor on how often it is there.
 
@@ -101,6 +107,7 @@ def grad_cam_pp(
         target: as for `gradient`; a logit.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
+        eigen_smooth: as for `grad_cam`.
 
     Returns:
         The map, as for `grad_cam`.
@@ -123,7 +130,7 @@ def grad_cam_pp(
         A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian. Grad-CAM++: Improved Visual Explanations for Deep
         Convolutional Networks. WACV 2018. arXiv:1710.11063.
     """
-    return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, side, relu, upsample)
+    return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
 
 
 @cautious
@@ -136,6 +143,7 @@ def xgrad_cam(
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
 ) -> jax.Array:
     """XGrad-CAM: Grad-CAM whose mean of the gradient is weighted by the activation.
 
@@ -152,6 +160,7 @@ def xgrad_cam(
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
+        eigen_smooth: as for `grad_cam`.
 
     Returns:
         The map, as for `grad_cam`.
@@ -173,7 +182,9 @@ def xgrad_cam(
         R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao, B. Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of
         CNNs. BMVC 2020. arXiv:2008.02312.
     """
-    return weighted_map("xgrad_cam", _activation_weighted, model, inputs, target, layer, side, relu, upsample)
+    return weighted_map(
+        "xgrad_cam", _activation_weighted, model, inputs, target, layer, side, relu, upsample, eigen_smooth
+    )
 
 
 @cautious
@@ -186,6 +197,7 @@ def hires_cam(
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
 ) -> jax.Array:
     """HiResCAM: the gradient at each position times the activation there.
 
@@ -201,6 +213,7 @@ def hires_cam(
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
+        eigen_smooth: as for `grad_cam`.
 
     Returns:
         The map, as for `grad_cam`.
@@ -222,7 +235,7 @@ def hires_cam(
         R. L. Draelos, L. Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks.
         2020. arXiv:2011.08891.
     """
-    return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, side, relu, upsample)
+    return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
 
 
 @cautious
@@ -235,6 +248,7 @@ def layer_cam(
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
+    eigen_smooth: bool = False,
 ) -> jax.Array:
     """LayerCAM: the positive part of the gradient at each position times the activation there; good at early layers, too.
 
@@ -248,6 +262,7 @@ def layer_cam(
         target: as for `gradient`.
         relu: as for `grad_cam`.
         upsample: as for `grad_cam`.
+        eigen_smooth: as for `grad_cam`.
 
     Returns:
         The map, as for `grad_cam`.
@@ -270,20 +285,30 @@ def layer_cam(
         P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
         Localization. IEEE Transactions on Image Processing 30, 2021.
     """
-    return weighted_map("layer_cam", _positive, model, inputs, target, layer, side, relu, upsample)
+    return weighted_map("layer_cam", _positive, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
 
 
 def weighted_map(
-    name: str, combine: Combine, model: Any, inputs: Any, target: Any, layer: Any, side: Any, relu: Any, upsample: Any
+    name: str,
+    combine: Combine,
+    model: Any,
+    inputs: Any,
+    target: Any,
+    layer: Any,
+    side: Any,
+    relu: Any,
+    upsample: Any,
+    eigen_smooth: Any,
 ) -> jax.Array:
-    """The map that a function makes of activation and gradient, `(batch, *grid, channels)`, with the settings of all methods."""
+    """The map of the weighted channels, `(batch, *grid, channels)`, that a function makes of activation and gradient."""
     inputs, prepared = prepare(name, model, inputs, target)
-    return _weighted_map(combine, wanted(name, layer, side, relu, upsample), model, inputs, prepared)
+    return _weighted_map(combine, wanted(name, layer, side, relu, upsample, eigen_smooth), model, inputs, prepared)
 
 
 @functools.partial(jit, static_argnums=(0, 1))
 def _weighted_map(combine: Combine, wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
-    cams = [combine(*pair) for pair in activations_and_gradients(wanted, model, inputs, target)]
+    pairs = activations_and_gradients(wanted, model, inputs, target)
+    cams = [joined(combine(*pair), wanted.eigen_smooth) for pair in pairs]
     return finish(wanted, cams, inputs)
 
 
@@ -292,9 +317,9 @@ def _positions(values: jax.Array) -> tuple[int, ...]:
 
 
 def mean_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Grad-CAM's map on the layer's grid, with its sign."""
+    """Grad-CAM's channels on the layer's grid, with their signs."""
     weights = gradient.mean(axis=_positions(gradient), keepdims=True)
-    return (weights * activation).sum(axis=-1)
+    return weights * activation
 
 
 def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -302,19 +327,19 @@ def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     below = 2 + gradient * activation.sum(axis=_positions(activation), keepdims=True)
     is_zero = below == 0
     shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(gradient) / jnp.where(is_zero, 1, below))
-    return (shares.sum(axis=_positions(shares), keepdims=True) * activation).sum(axis=-1)
+    return shares.sum(axis=_positions(shares), keepdims=True) * activation
 
 
 def _activation_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     total = activation.sum(axis=_positions(activation), keepdims=True)
     is_zero = total == 0
     weights = (gradient * activation).sum(axis=_positions(activation), keepdims=True) / jnp.where(is_zero, 1, total)
-    return (jnp.where(is_zero, jnp.zeros_like(weights), weights) * activation).sum(axis=-1)
+    return jnp.where(is_zero, jnp.zeros_like(weights), weights) * activation
 
 
 def _elementwise(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    return (gradient * activation).sum(axis=-1)
+    return gradient * activation
 
 
 def _positive(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    return (jax.nn.relu(gradient) * activation).sum(axis=-1)
+    return jax.nn.relu(gradient) * activation

@@ -24,7 +24,7 @@ class Regions(NamedTuple):
     stops: np.ndarray
 
 
-def density(attribution: np.ndarray, regions: Regions, area: float, smallest: int) -> np.ndarray:
+def density(attribution: np.ndarray, regions: Regions, area: float, smallest: int, fast: bool = False) -> np.ndarray:
     """The mean attribution of each region's pixels that no region before it has, best first.
 
     What regions add is kept up to date pixel by pixel, so that all of them together cost about as much as their pixels.
@@ -34,6 +34,7 @@ def density(attribution: np.ndarray, regions: Regions, area: float, smallest: in
         regions: the regions.
         area: no further region is added once they cover more than this share of the pixels.
         smallest: regions that would add fewer pixels are left out.
+        fast: whether the best region is that of the highest mean over all of its pixels, also those that others have.
 
     Returns:
         For each pixel the density of its region when that was added, float64; for pixels of none, their mean attribution.
@@ -43,9 +44,9 @@ def density(attribution: np.ndarray, regions: Regions, area: float, smallest: in
     numbers = np.diff(regions.ends)
     sums = np.bincount(regions.owners, np.repeat(values, np.diff(regions.stops)), count)
     result, covered, left = np.zeros(total), np.zeros(total, bool), numbers >= smallest
-    done = 0
+    done, whole = 0, sums / np.maximum(numbers, 1)
     while done <= area * total and left.any():
-        best = np.where(left, sums / np.maximum(numbers, 1), -np.inf).argmax()
+        best = np.where(left, whole if fast else sums / np.maximum(numbers, 1), -np.inf).argmax()
         pixels = regions.members[regions.ends[best] : regions.ends[best + 1]]
         pixels = pixels[~covered[pixels]]
         result[pixels] = values[pixels].mean()

@@ -80,7 +80,9 @@ def kernel_shap(
     Note:
         Captum's `KernelShap` draws all coalitions, alone, 50 of them by default, and approximates the constraint by a weight of
         a million for the empty and the whole coalition. The default number of samples here is that of the paper's own
-        implementation.
+        implementation. Its `link` is a target here, such as `lambda outputs: jax.scipy.special.logit(outputs[:, 0])` (where it
+        has several data, it averages over them before); its data are the mean of what this gives for each as the baseline. By
+        default it selects ten features by lasso before the regression (`l1_reg`), and the others have 0; here all are kept.
 
     References:
         S. Lundberg, S.-I. Lee. A Unified Approach to Interpreting Model Predictions. NeurIPS 2017. arXiv:1705.07874.

@@ -65,7 +65,9 @@ def occlusion(
         Array([[3., 3., 7., 7.]], dtype=float32)
 
     Note:
-        As Captum's `Occlusion`, but for the strides, which are 1 by default there, and short tuples.
+        As Captum's `Occlusion`, but for the strides, which are 1 by default there, and short tuples. Zennit's shows the window
+        alone by default, and gives the score itself: `score(blank) - occlusion(model, blank, baseline=inputs, ...)`, where blank
+        is an array of what it fills with. It adds windows up where they overlap, as `saliency` does.
 
     References:
         M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.

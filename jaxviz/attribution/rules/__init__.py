@@ -18,3 +18,4 @@ from jaxviz.attribution.rules.relevance import Pass as Pass
 from jaxviz.attribution.rules.relevance import WSquare as WSquare
 from jaxviz.attribution.rules.relevance import ZBox as ZBox
 from jaxviz.attribution.rules.relevance import ZPlus as ZPlus
+from jaxviz.attribution.rules.stabilizers import Stabilizer as Stabilizer

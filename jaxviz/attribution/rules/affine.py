@@ -92,16 +92,3 @@ class Affine:
 def _clip(array: Any, sign: int) -> Any:
     zero = jnp.zeros((), jnp.result_type(array))
     return jnp.maximum(array, zero) if sign > 0 else jnp.minimum(array, zero)
-
-
-def stabilized(z: Any, epsilon: Any) -> Any:
-    """`z + epsilon`, and `z - epsilon` where z is negative."""
-    epsilon = jnp.asarray(epsilon, z.dtype)
-    return z + jnp.where(z < 0, -epsilon, epsilon)
-
-
-def share(relevance: Any, z: Any, epsilon: Any) -> Any:
-    """`relevance / stabilized(z)`; 0 where that would divide by 0, which epsilon=0 leaves possible."""
-    z = stabilized(z, epsilon)
-    zero = z == 0
-    return jnp.where(zero, jnp.zeros_like(z), relevance / jnp.where(zero, jnp.ones_like(z), z))

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import jax
 
 from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Flat, Gamma, Norm, Own, Pass, WSquare, ZBox, ZPlus
+from jaxviz.attribution.rules.stabilizers import check_stabilizer
 from jaxviz.program import Where, paths
 from jaxviz.static import Static
 
@@ -47,7 +48,8 @@ class Composite:
         layers: a path or pattern (as for `Model.capture`) of layers -> the rule of what is linear in them.
         primitives: the rules of primitives, which go before all others: the name of a primitive (`"tanh"`), of a function that
             the program calls (`"silu()"`), or either in some layers (`"Block_*:tanh"`).
-        stabilizer: of all that has no rule of its own: sums and products of two values that depend on the inputs, and `Norm()`.
+        stabilizer: of all that has no rule of its own: sums and products of two values that depend on the inputs, and `Norm()`;
+            a number, a `Stabilizer` or a function, as rules have it.
 
     A rule is one of this package's (`Epsilon()`, `Gamma(0.5)`, ...), or a function `rule(layer, x, relevance)` that gives the
     relevance of the layer's inputs x; `layer` is an `Affine`: `layer(x)` is its value, `layer.linear(x)` the same without bias,
@@ -67,11 +69,34 @@ class Composite:
             if not isinstance(rules, Mapping) or not all(isinstance(key, str) for key in rules):
                 raise TypeError(f"Composite: {name} must be a dict with strings as keys, got {rules!r}")
             object.__setattr__(self, name, {key: as_rule("Composite", rule) for key, rule in rules.items()})
+        object.__setattr__(self, "stabilizer", check_stabilizer("Composite", "stabilizer", self.stabilizer))
         for kind in self.first:
             if kind in OPERATIONS and kind not in (CONVOLUTION, DENSE):
                 raise ValueError(
                     f"Composite: first is for linear layers: {CONVOLUTION!r}, {DENSE!r} or a class of modules, got {kind!r}"
                 )
+
+    def extended(self, **rules: Mapping[str, Any]) -> "Composite":
+        """This composite, with more rules, which go before its own of the same attribute.
+
+        Args:
+            **rules: as the attributes: `rules`, `first`, `layers`, `primitives`.
+
+        Example:
+            >>> composite = epsilon_plus().extended(rules={"convolution": Gamma(0.5)}, layers={"head": Epsilon(0.1)})
+            >>> composite.rules
+            {'dense': Epsilon(epsilon=1e-06, bias=True), 'convolution': Gamma(gamma=0.5, stabilizer=1e-06, bias=True)}
+        """
+        names = [one.name for one in fields(self) if one.name != "stabilizer"]
+        joined = {}
+        for name, more in rules.items():
+            if name not in names:
+                raise TypeError(f"extended: there are {', '.join(names)}, got {name}")
+            if not isinstance(more, Mapping):
+                raise TypeError(f"extended: {name} must be a dict with strings as keys, got {more!r}")
+            own = getattr(self, name)
+            joined[name] = {key: rule for key, rule in own.items() if key not in more} | dict(more)
+        return replace(self, **joined)
 
     def find(self, operation: str, where: Where, first: bool) -> Rule:
         """The rule of an operation.
@@ -130,9 +155,12 @@ def _made(preset: Callable[[], Composite]) -> Composite:
 
 
 def epsilon_gamma_box(
-    low: Any, high: Any, *, epsilon: Any = 1e-6, gamma: Any = 0.25, stabilizer: Any = 1e-6
+    low: Any, high: Any, *, epsilon: Any = 1e-6, gamma: Any = 0.25, stabilizer: Any = 1e-6, bias: bool = True
 ) -> Composite:
     """EpsilonGammaBox: z-box for the first convolution, gamma for the others, epsilon for dense layers.
+
+    Here as in all presets, numbers that stabilize may be a `Stabilizer` or a function, `bias=False` leaves biases out of the
+    rules that have this setting, and `Composite.extended` adds other rules.
 
     Args:
         low: the lowest possible value of the inputs, a number or an array that broadcasts to them.
@@ -140,55 +168,61 @@ def epsilon_gamma_box(
         epsilon: of the epsilon rule.
         gamma: of the gamma rule.
         stabilizer: of all others.
+        bias: False leaves biases out, so that they absorb nothing.
 
     References:
         G. Montavon, A. Binder, S. Lapuschkin, W. Samek, K.-R. Müller. Layer-Wise Relevance Propagation: An Overview.
         Explainable AI, LNCS 11700, 2019; as in C. J. Anders, D. Neumann, W. Samek, K.-R. Müller, S. Lapuschkin. Software for
         Dataset-wide XAI: From Local Explanations to Global Insights with Zennit, CoRelAy, and ViRelAy. 2021. arXiv:2106.13200.
     """
-    rules = {CONVOLUTION: Gamma(gamma, stabilizer), DENSE: Epsilon(epsilon)}
+    rules = {CONVOLUTION: Gamma(gamma, stabilizer, bias), DENSE: Epsilon(epsilon, bias)}
     return Composite(rules, {CONVOLUTION: ZBox(low, high, stabilizer)}, stabilizer=stabilizer)
 
 
-def epsilon_plus(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6) -> Composite:
-    """EpsilonPlus: z-plus for convolutions, epsilon for dense layers (references at `epsilon_gamma_box`)."""
-    return Composite({CONVOLUTION: ZPlus(stabilizer), DENSE: Epsilon(epsilon)}, stabilizer=stabilizer)
+def epsilon_plus(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6, bias: bool = True) -> Composite:
+    """EpsilonPlus: z-plus for convolutions, epsilon for dense layers (settings and references at `epsilon_gamma_box`)."""
+    return Composite({CONVOLUTION: ZPlus(stabilizer, bias), DENSE: Epsilon(epsilon, bias)}, stabilizer=stabilizer)
 
 
-def epsilon_plus_flat(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6) -> Composite:
+def epsilon_plus_flat(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6, bias: bool = True) -> Composite:
     """EpsilonPlusFlat: flat for the first linear layer, else as `epsilon_plus`."""
-    return _flat_first(epsilon_plus(epsilon=epsilon, stabilizer=stabilizer))
+    return _flat_first(epsilon_plus(epsilon=epsilon, stabilizer=stabilizer, bias=bias))
 
 
-def epsilon_alpha2_beta1(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6) -> Composite:
-    """EpsilonAlpha2Beta1: alpha-beta (2, 1) for convolutions, epsilon for dense layers (references at `epsilon_gamma_box`)."""
-    rules = {CONVOLUTION: AlphaBeta(2.0, 1.0, stabilizer), DENSE: Epsilon(epsilon)}
+def epsilon_alpha2_beta1(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6, bias: bool = True) -> Composite:
+    """EpsilonAlpha2Beta1: alpha-beta (2, 1) for convolutions, epsilon for dense layers (more at `epsilon_gamma_box`)."""
+    rules = {CONVOLUTION: AlphaBeta(2.0, 1.0, stabilizer, bias), DENSE: Epsilon(epsilon, bias)}
     return Composite(rules, stabilizer=stabilizer)
 
 
-def epsilon_alpha2_beta1_flat(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6) -> Composite:
+def epsilon_alpha2_beta1_flat(*, epsilon: Any = 1e-6, stabilizer: Any = 1e-6, bias: bool = True) -> Composite:
     """EpsilonAlpha2Beta1Flat: flat for the first linear layer, else as `epsilon_alpha2_beta1`."""
-    return _flat_first(epsilon_alpha2_beta1(epsilon=epsilon, stabilizer=stabilizer))
+    return _flat_first(epsilon_alpha2_beta1(epsilon=epsilon, stabilizer=stabilizer, bias=bias))
 
 
-def excitation_backprop(*, stabilizer: Any = 1e-6) -> Composite:
+def excitation_backprop(*, stabilizer: Any = 1e-6, bias: bool = True) -> Composite:
     """Excitation backprop: z-plus for all linear layers.
+
+    Note:
+        Zennit gives activation functions and batch norms of their own their gradients in this preset; here relevance passes. For
+        ReLU after a linear layer that is the same.
 
     References:
         J. Zhang, Z. Lin, J. Brandt, X. Shen, S. Sclaroff. Top-Down Neural Attention by Excitation Backprop. ECCV 2016.
         arXiv:1608.00507.
     """
-    rule = ZPlus(stabilizer)
+    rule = ZPlus(stabilizer, bias)
     return Composite({CONVOLUTION: rule, DENSE: rule}, stabilizer=stabilizer)
 
 
-def deep_taylor(low: Any = None, high: Any = None, *, stabilizer: Any = 1e-6) -> Composite:
+def deep_taylor(low: Any = None, high: Any = None, *, stabilizer: Any = 1e-6, bias: bool = True) -> Composite:
     """Deep Taylor decomposition: z-plus for all linear layers but the first, which has z-box, or w-square without bounds.
 
     Args:
         low: the lowest possible value of the inputs; None if they are not bounded.
         high: the highest.
         stabilizer: of all rules.
+        bias: False leaves biases out, so that they absorb nothing.
 
     References:
         G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
@@ -196,8 +230,8 @@ def deep_taylor(low: Any = None, high: Any = None, *, stabilizer: Any = 1e-6) ->
     """
     if (low is None) != (high is None):
         raise ValueError("deep_taylor: give both low and high, or neither")
-    first = WSquare(stabilizer) if low is None else ZBox(low, high, stabilizer)
-    rule = ZPlus(stabilizer)
+    first = WSquare(stabilizer, bias) if low is None else ZBox(low, high, stabilizer)
+    rule = ZPlus(stabilizer, bias)
     return Composite({CONVOLUTION: rule, DENSE: rule}, {CONVOLUTION: first, DENSE: first}, stabilizer=stabilizer)
 
 

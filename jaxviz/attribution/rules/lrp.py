@@ -46,8 +46,8 @@ def lrp(
         composite: which rule is for which layer: one rule for all convolutions and dense layers (`Epsilon()`, `Gamma(0.5)`, ...),
             the name of a preset ("EpsilonPlus", "EpsilonPlusFlat", "EpsilonAlpha2Beta1", "EpsilonAlpha2Beta1Flat",
             "ExcitationBackprop", "DeepTaylor"; `epsilon_gamma_box(low, high)` needs its bounds), or a `Composite`, for rules by
-            kind of layer, by path, for the first layer, and for primitives. All are in `jaxviz.attribution.rules`. Numbers in
-            rules are data: another epsilon is no new program.
+            kind of layer, by path, for the first layer, and for primitives; `epsilon_plus().extended(...)` is a preset with more
+            rules. All are in `jaxviz.attribution.rules`. Numbers in rules are data: another epsilon is no new program.
         layer: None for the relevance of the inputs, or the path of a layer for the relevance of its value. In contrast to an
             explanation of `model.since(layer, inputs)`, first layers stay first, and what bypasses the layer has its share.
         side: `"output"` or `"input"` of the layer.
@@ -89,6 +89,12 @@ def lrp(
          - Divisions by a value that depends on the inputs, and products with what is made by `rsqrt` or a reciprocal
            (normalization by layer, group or root mean square): the statistic counts as a constant (the identity rule of
            AttnLRP); `x - mean(x)` and what scales and shifts it are one linear layer with the rule `Norm`.
+
+        Relevance starts as the score, and is proportional to what it starts from: for relevance that starts from 1, as Zennit's
+        does with a one-hot `attr_output`, divide the attribution by the score, or give a target that does,
+        `lambda outputs: outputs[:, 3] / jax.lax.stop_gradient(outputs[:, 3])`. Of Zennit's other settings, `zero_params="bias"`
+        is `bias=False` of a rule or preset, a function as a stabilizer the same, or a `Stabilizer`, and `layer_map`, `first_map`
+        and mixed composites are `Composite.extended`.
 
         The result equals Zennit's wherever Zennit is right. Differences: a sum that no module makes hands its relevance twice
         there, once to each side, unless the model is rewritten; functional activations get their gradients there; what its

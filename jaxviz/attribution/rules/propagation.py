@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.rules.affine import Affine, share
+from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.composites import CENTERING, CONVOLUTION, DENSE, NORMALIZATION, POOLING, Composite, Rule
 from jaxviz.attribution.rules.pending import (
     Detached,
@@ -34,6 +34,7 @@ from jaxviz.attribution.rules.pending import (
     with_rule,
 )
 from jaxviz.attribution.rules.relevance import Pass
+from jaxviz.attribution.rules.stabilizers import share
 from jaxviz.program import Active, Rules, Where
 from jaxviz.program._compat import JaxprEqn, bind
 

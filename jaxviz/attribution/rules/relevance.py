@@ -1,6 +1,7 @@
 """The rules of LRP: how the relevance of a layer's outputs is shared among its inputs.
 
-A rule is any `rule(layer, x, relevance) -> relevance of x`, where `layer` is an `Affine`.
+A rule is any `rule(layer, x, relevance) -> relevance of x`, where `layer` is an `Affine`. Where a rule has a stabilizer, a number
+is added to the denominator with its sign; a `Stabilizer`, or a function of the denominator, may stand in its place.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +10,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.rules.affine import Affine, share
+from jaxviz.attribution.rules.affine import Affine
+from jaxviz.attribution.rules.stabilizers import check_stabilizer, share
+from jaxviz.checks import check_flag
 from jaxviz.static import Static
 
 _register = jax.tree_util.register_dataclass  # so that another number in a rule is new data, not a new program
+
+
+def _bias() -> Any:
+    """The setting that rules with weights have: whether the bias takes part."""
+    return field(default=True, metadata={"static": True})
 
 
 @_register
@@ -25,7 +33,8 @@ class Epsilon:
     With epsilon=0 this is LRP-0.
 
     Attributes:
-        epsilon: at least 0; added to z with the sign of z.
+        epsilon: at least 0; added to z with the sign of z. A `Stabilizer` or a function may be given.
+        bias: False leaves the bias out of z, so that it absorbs nothing.
 
     References:
         S. Bach et al. On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation.
@@ -33,14 +42,16 @@ class Epsilon:
     """
 
     epsilon: Any = 1e-6
+    bias: bool = _bias()
 
     def __post_init__(self) -> None:
         _check(self)
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
-        _, back = jax.vjp(layer.linear, x)
-        return jax.tree.map(jnp.multiply, x, back(share(relevance, layer.output(x), self.epsilon))[0])
+        z, back = jax.vjp(layer.linear, x)
+        z = layer.output(x) if self.bias else z
+        return jax.tree.map(jnp.multiply, x, back(share(relevance, z, self.epsilon))[0])
 
 
 @_register
@@ -84,6 +95,7 @@ class Gamma:
     Attributes:
         gamma: at least 0; 0 is the epsilon rule.
         stabilizer: at least 0; added to the denominator with its sign.
+        bias: False leaves the bias out of the denominator (not out of z, whose sign counts).
 
     References:
         G. Montavon, A. Binder, S. Lapuschkin, W. Samek, K.-R. Müller. Layer-Wise Relevance Propagation: An Overview.
@@ -94,6 +106,7 @@ class Gamma:
 
     gamma: Any = 0.25
     stabilizer: Any = 1e-6
+    bias: bool = _bias()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -104,7 +117,9 @@ class Gamma:
         z = layer.output(x)
 
         def favoring(sign: int) -> Any:
-            bias = 0.0 if layer.bias is None else layer.bias + gamma * layer.bias_part(sign)
+            bias = 0.0
+            if self.bias and layer.bias is not None:
+                bias = layer.bias + gamma * layer.bias_part(sign)
             same, other = (layer.positive, layer.negative)[::sign]
             gate = jnp.where(z > 0 if sign > 0 else z < 0, relevance, jnp.zeros_like(relevance))
             return _signed(
@@ -131,6 +146,7 @@ class AlphaBeta:
         alpha: weight of the positive contributions, at least 1.
         beta: alpha - 1.
         stabilizer: at least 0; added to the denominators with their signs.
+        bias: False leaves the bias out of the sums.
 
     References:
         S. Bach et al. On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation.
@@ -140,6 +156,7 @@ class AlphaBeta:
     alpha: Any = 2.0
     beta: Any = 1.0
     stabilizer: Any = 1e-6
+    bias: bool = _bias()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -149,8 +166,9 @@ class AlphaBeta:
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
         alpha, beta = (jnp.asarray(value, relevance.dtype) for value in (self.alpha, self.beta))
-        first = _signed(layer.positive, layer.negative, layer.bias_part(1), x, relevance, self.stabilizer)
-        second = _signed(layer.negative, layer.positive, layer.bias_part(-1), x, relevance, self.stabilizer)
+        up, down = (layer.bias_part(sign) if self.bias else 0.0 for sign in (1, -1))
+        first = _signed(layer.positive, layer.negative, up, x, relevance, self.stabilizer)
+        second = _signed(layer.negative, layer.positive, down, x, relevance, self.stabilizer)
         return alpha * first - beta * second
 
 
@@ -161,6 +179,10 @@ class ZPlus:
 
     `R_i = sum_j z_ij+ / sum_i z_ij+ R_j`, the sum with the positive part of the bias
 
+    Attributes:
+        stabilizer: at least 0; added to the denominator with its sign.
+        bias: False leaves the bias out of the sum.
+
     References:
         G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
         Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479. There inputs are positive; here, as in Zennit,
@@ -168,13 +190,15 @@ class ZPlus:
     """
 
     stabilizer: Any = 1e-6
+    bias: bool = _bias()
 
     def __post_init__(self) -> None:
         _check(self)
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
-        return _signed(layer.positive, layer.negative, layer.bias_part(1), x, relevance, self.stabilizer)
+        bias = layer.bias_part(1) if self.bias else 0.0
+        return _signed(layer.positive, layer.negative, bias, x, relevance, self.stabilizer)
 
 
 @_register
@@ -218,12 +242,17 @@ class WSquare:
 
     `R_i = sum_j w_ij^2 / (sum_i w_ij^2 + bias^2) R_j`
 
+    Attributes:
+        stabilizer: at least 0; added to the denominator.
+        bias: False leaves the bias out of the denominator.
+
     References:
         G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
         Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479.
     """
 
     stabilizer: Any = 1e-6
+    bias: bool = _bias()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -231,7 +260,7 @@ class WSquare:
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
         z, back = jax.vjp(layer.squared, jnp.ones_like(x))
-        z = z if layer.bias is None else z + layer.bias**2
+        z = z + layer.bias**2 if self.bias and layer.bias is not None else z
         return back(share(relevance, z, self.stabilizer))[0]
 
 
@@ -279,10 +308,14 @@ def _signed(same: Any, other: Any, bias: Any, x: Any, relevance: Any, stabilizer
 
 
 def _check(rule: Any, signed: tuple[str, ...] = ()) -> None:
-    """Raises unless the settings of a rule are numbers, and at least 0 those that are to be."""
+    """Raises unless the settings of a rule are numbers (at least 0 those that are to be), stabilizers and flags."""
     name = type(rule).__name__
-    for setting, value in vars(rule).items():
-        if isinstance(value, str | bool | list | None):
+    for setting, value in list(vars(rule).items()):
+        if setting == "bias":
+            object.__setattr__(rule, setting, check_flag(name, setting, value))
+        elif setting in ("epsilon", "stabilizer"):
+            object.__setattr__(rule, setting, check_stabilizer(name, setting, value))
+        elif isinstance(value, str | bool | list | None) or callable(value):
             raise TypeError(f"{name}: {setting} must be a number, got {value!r}")
-        if setting not in signed and isinstance(value, int | float) and not value >= 0:
+        elif setting not in signed and isinstance(value, int | float) and not value >= 0:
             raise ValueError(f"{name}: {setting} must be at least 0, got {value!r}")

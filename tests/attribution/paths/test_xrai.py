@@ -25,12 +25,13 @@ def figures() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("dilation", [0, 2])
-@pytest.mark.parametrize("area", [1.0, 0.3])
-def test_against_saliency(figures, dilation, area):
+@pytest.mark.parametrize("name", ["area 1.0", "area 0.3", "fast"])
+def test_against_saliency(figures, dilation, name):
     labels, attribution = list(figures["labels"]), figures["attribution"]
     inputs = jnp.zeros((1, *attribution.shape))
-    settings: dict[str, Any] = {"area": area, "smallest": 5, "attribution": attribution[None]}
-    theirs = figures[f"dilation {dilation}/area {area}"].astype(np.float32)
+    settings: dict[str, Any] = {"smallest": 5, "attribution": attribution[None]}
+    settings |= {"algorithm": "fast"} if name == "fast" else {"area": float(name.removeprefix("area "))}
+    theirs = figures[f"dilation {dilation}/{name}"].astype(np.float32)
     np.testing.assert_array_equal(jv.xrai(SUM, inputs, segments=labels, dilation=dilation, **settings)[0], theirs)
     masks = [label == value for label in labels for value in np.unique(label)]
     np.testing.assert_array_equal(jv.xrai(SUM, inputs, segments=masks, dilation=dilation, **settings)[0], theirs)
@@ -107,6 +108,7 @@ def test_dilation_along_one_to_three_axes(shape):
     [
         ({"area": 2}, ValueError, r"area must be in \[0, 1\], got 2"),
         ({"smallest": 0}, ValueError, "smallest must be at least 1"),
+        ({"algorithm": "slow"}, ValueError, "algorithm must be one of 'full', 'fast', got 'slow'"),
         ({"dilation": -1}, ValueError, "dilation must be at least 0"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         (

@@ -18,6 +18,7 @@ from jaxviz.attribution.rules import (
     Gamma,
     Norm,
     Pass,
+    Stabilizer,
     WSquare,
     ZBox,
     ZPlus,
@@ -489,6 +490,36 @@ def test_numbers_in_rules_are_data(net):
     assert not np.allclose(found[0], found[1])
 
 
+def test_stabilizers_by_hand():
+    z = jnp.array([[3.0, -4.0, 0.0], [0.5, 0.0, -0.5]])
+    means = np.sqrt([[25 / 3], [0.5 / 3]])
+    signs = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
+    assert np.allclose(Stabilizer(0.1)(z), z + 0.1 * signs)
+    assert np.allclose(Stabilizer(1.0, clip=True)(z), [[3.0, -4.0, 1.0], [1.0, 1.0, -1.0]])
+    assert np.allclose(Stabilizer(0.1, relative=True)(z), z + 0.1 * means * signs)
+    assert np.allclose(Stabilizer(0.1, relative=True, axes=(0,))(z)[0, 0], 3 + 0.1 * np.sqrt(9.25 / 2))
+    assert np.allclose(Stabilizer(1.0, clip=True, relative=True)(z), np.maximum(abs(z), means) * signs)
+
+
+def test_a_function_as_a_stabilizer_of_sums_and_of_rules():
+    x, w = normal(30, 2, 3), normal(31, 3)
+    away = lambda z: z + 1.0
+    apply = lambda params, x: x @ params + x[:, 0] * 2.0  # a dense layer, and a sum of two values
+    z = x @ w + 2 * x[:, 0]
+    expected = x * w[None] * ((x @ w) / (x @ w + 1) / (z + 1) * z)[:, None]
+    expected[:, 0] += 2 * x[:, 0] / (z + 1) * z
+    found = relevance(apply, x, w, composite=Composite({"dense": Epsilon(away)}, stabilizer=away))
+    assert np.allclose(found, expected)
+
+
+def test_without_bias_nothing_is_absorbed(net):
+    model, x = net
+    scores = model(x)[:, 1]
+    for composite in (epsilon_plus(epsilon=0.0, stabilizer=0.0, bias=False), Gamma(0.3, 0.0, bias=False)):
+        assert np.allclose(jv.lrp(model, x, target=1, composite=composite).sum(axis=1), scores)
+    assert not np.allclose(jv.lrp(model, x, target=1, composite=epsilon_plus()).sum(axis=1), scores)
+
+
 def test_with_epsilon_0_it_is_input_x_gradient(net):
     model, x = net
     biasless = model.with_params(jax.tree.map(lambda leaf: leaf if leaf.ndim > 1 else leaf * 0.0, model.params))
@@ -539,6 +570,30 @@ def test_wrong_arguments(net):
         Epsilon(-1)
     with pytest.raises(TypeError, match="ZBox: low must be a number, got None"):
         ZBox(None, 1.0)
+    with pytest.raises(TypeError, match="Gamma: stabilizer must be a number, a Stabilizer or a function, got '1'"):
+        Gamma(0.5, "1")
+    with pytest.raises(TypeError, match="Composite: stabilizer must be a number, a Stabilizer or a function, got None"):
+        Composite(stabilizer=None)
+    with pytest.raises(ValueError, match=r"Composite: stabilizer must be at least 0, got -1\.0"):
+        Composite(stabilizer=-1.0)
+    with pytest.raises(TypeError, match="ZPlus: bias must be True or False, got 0"):
+        ZPlus(bias=0)
+    with pytest.raises(ValueError, match="Stabilizer: epsilon must be"):
+        Stabilizer(-0.1)
+    with pytest.raises(TypeError, match="Stabilizer: clip must be True or False, got 1"):
+        Stabilizer(0.1, clip=1)
+    with pytest.raises(TypeError, match=r"Stabilizer: axes must be None or a tuple of ints, got \[1\]"):
+        Stabilizer(0.1, relative=True, axes=[1])
+    with pytest.raises(ValueError, match="Stabilizer: axes are those of the mean that relative=True takes"):
+        Stabilizer(0.1, axes=(1,))
+    with pytest.raises(
+        ValueError, match=r"lrp: a stabilizer must give an array of the shape of its argument, .* got \(\)"
+    ):
+        lrp(Epsilon(jnp.sum))
+    with pytest.raises(TypeError, match="extended: there are rules, first, layers, primitives, got stabilizer"):
+        epsilon_plus().extended(stabilizer={})
+    with pytest.raises(TypeError, match="extended: layers must be a dict"):
+        epsilon_plus().extended(layers=Epsilon())
     with pytest.raises(ValueError, match="alpha - beta must be 1"):
         AlphaBeta(2.0, 0.5)
     with pytest.raises(ValueError, match="asks for the weights of a map that has none"):

@@ -1,4 +1,7 @@
-"""LRP against relevance that Zennit computed with the same weights, by `tests/reference/lrp_figures.py`."""
+"""LRP against relevance that Zennit computed with the same weights, by `lrp_figures.py` and `option_figures.py`.
+
+Both are in `tests/reference`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,16 @@ from jaxviz.attribution.rules import (
     Epsilon,
     Flat,
     Gamma,
+    Stabilizer,
     WSquare,
     ZBox,
     ZPlus,
     epsilon_gamma_box,
+    epsilon_plus,
+    epsilon_plus_flat,
 )
 
-FILE = Path(__file__).parents[2] / "reference" / "lrp_figures.npz"
+FOLDER = Path(__file__).parents[2] / "reference"
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}  # of the largest value
 
 
@@ -86,7 +92,36 @@ NAMES: dict[str, Any] = {
     ),
 }
 FIRST = {"z-box": ZBox(-3.0, 3.0), "w-square": WSquare(), "flat": Flat()}
+
+
+def ours(z: jax.Array) -> jax.Array:
+    return z + 0.2 * jnp.where(z < 0, -1.0, 1.0).astype(z.dtype)
+
+
+def first(rule: Any, other: Any) -> Composite:
+    return Composite({"convolution": other, "dense": other}, {"convolution": rule, "dense": rule})
+
+
+NORM, CLIP = Stabilizer(0.1, relative=True), Stabilizer(0.1, clip=True)
+OPTIONS: dict[str, Any] = {
+    "without bias epsilon": Epsilon(bias=False),
+    "without bias gamma": Gamma(bias=False),
+    "without bias alpha2 beta1": AlphaBeta(bias=False),
+    "without bias z-plus": ZPlus(bias=False),
+    "without bias z-box": first(ZBox(-3.0, 3.0), Epsilon(bias=False)),
+    "without bias w-square": first(WSquare(bias=False), Epsilon(bias=False)),
+    "without bias EpsilonPlusFlat": epsilon_plus_flat(epsilon=0.1, bias=False),
+    "without bias EpsilonGammaBox": epsilon_gamma_box(-3.0, 3.0, epsilon=0.1, gamma=0.5, bias=False),
+    "stabilizer clip": Epsilon(CLIP),
+    "stabilizer norm": Epsilon(NORM),
+    "stabilizer norm clip": Epsilon(Stabilizer(0.1, clip=True, relative=True)),
+    "stabilizer norm channels": Epsilon(Stabilizer(0.1, relative=True, axes=(-1,))),
+    "stabilizer function": Epsilon(ours),
+    "stabilizers of EpsilonPlus": epsilon_plus(epsilon=NORM, stabilizer=CLIP),
+    "more rules": epsilon_plus().extended(rules={"convolution": Gamma(0.5)}),
+}
 COMPOSITES: dict[str, Any] = {
+    **OPTIONS,
     "epsilon": Epsilon(),
     "epsilon 0.1": Epsilon(0.1),
     "gamma": Gamma(),
@@ -95,10 +130,7 @@ COMPOSITES: dict[str, Any] = {
     "alpha3 beta2": AlphaBeta(3.0, 2.0),
     "z-plus": ZPlus(),
     "EpsilonGammaBox": epsilon_gamma_box(-3.0, 3.0),
-    **{
-        name: Composite({"convolution": Epsilon(), "dense": Epsilon()}, {"convolution": rule, "dense": rule})
-        for name, rule in FIRST.items()
-    },
+    **{name: first(rule, Epsilon()) for name, rule in FIRST.items()},
     **{
         name: name
         for name in (
@@ -116,8 +148,10 @@ class Case:
     """One network with its inputs, and what Zennit says of it."""
 
     def __init__(self, name: str, dtype: str) -> None:
-        with np.load(FILE) as stored:
-            figures = {key.removeprefix(f"{name}/"): stored[key] for key in stored.files if key.startswith(f"{name}/")}
+        figures: dict[str, Any] = {}
+        for file in ("lrp_figures.npz", "option_figures.npz"):
+            with np.load(FOLDER / file) as stored:
+                figures |= {key.removeprefix(f"{name}/"): stored[key] for key in stored.files if key.startswith(name)}
         module, names = NAMES[name]
         weights = {key: value.astype(dtype) for key, value in figures.items() if key.startswith("weights/")}
         params: dict[str, Any] = {}
@@ -155,10 +189,18 @@ CHOSEN = [
     ("cnn", "float64", ("epsilon", "z-plus", "ExcitationBackprop", "EpsilonGammaBox", "EpsilonAlpha2Beta1Flat")),
     ("cnn", "float32", ("epsilon", "epsilon 0.1", "EpsilonPlusFlat")),
     ("residual", "float64", ("epsilon", "epsilon 0.1")),
+    ("mlp", "float64", tuple(name for name in OPTIONS if "Epsilon" not in name and name != "more rules")),
+    (
+        "cnn",
+        "float64",
+        ("without bias EpsilonGammaBox", "stabilizer norm channels", "stabilizers of EpsilonPlus", "more rules"),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "dtype", "composites"), CHOSEN, ids=[f"{name} {dtype}" for name, dtype, _ in CHOSEN])
+@pytest.mark.parametrize(
+    ("name", "dtype", "composites"), CHOSEN, ids=[f"{name} {dtype} {rules[0]}" for name, dtype, rules in CHOSEN]
+)
 def test_zennit(name, dtype, composites):
     with jax.enable_x64(dtype == "float64"):
         case = Case(name, dtype)
@@ -180,3 +222,27 @@ def test_a_sum_without_a_module_counts_once():
     assert np.abs(ours - same).max() < 1e-5 * np.abs(same).max()
     assert np.abs(functional / same).min() > 1.5
     assert np.abs(ours - scores).max() < np.abs(functional - scores).min()
+
+
+def test_relevance_from_one():
+    """Zennit's `attr_output`: relevance starts from what the score is divided by, too."""
+    with jax.enable_x64(True):
+        case = Case("cnn", "float64")
+        target = jnp.asarray(case.target)
+
+        def one(outputs: jax.Array) -> jax.Array:
+            scores = outputs[jnp.arange(3), target]
+            return scores / jax.lax.stop_gradient(scores)
+
+        found = jv.lrp(case.model, case.inputs, target=one)
+        assert case.distance(found, "relevance of one") < TOLERANCE["float64"]
+
+
+def test_occlusion_of_all_but_the_window():
+    """What Zennit's occlusion is by default: the score where the window is seen alone."""
+    with jax.enable_x64(True):
+        case = Case("cnn", "float64")
+        zeros = jnp.zeros(case.inputs.shape)
+        lost = jv.occlusion(case.model, zeros, target=case.target, window=4, baseline=case.inputs)
+        scores = case.model(zeros)[jnp.arange(3), jnp.asarray(case.target)]
+        assert case.distance(scores[:, None, None, None] - lost, "only the window") < TOLERANCE["float64"]

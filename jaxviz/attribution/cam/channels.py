@@ -1,0 +1,27 @@
+"""How a layer's channels, once they are weighted, make one map: their sum, or what most of them share."""
+
+import jax
+import jax.numpy as jnp
+
+
+def joined(values: jax.Array, eigen_smooth: bool) -> jax.Array:
+    """The map `(batch, *grid)` of weighted channels `(batch, *grid, channels)`."""
+    return component(values) if eigen_smooth else values.sum(axis=-1)
+
+
+def component(values: jax.Array) -> jax.Array:
+    """The first principal component over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
+    batch, *grid, channels = values.shape
+    # An eigenvector of the smaller of the two Gram matrices, in float32 at least: half precision has no decomposition.
+    matrix = values.reshape(batch, -1, channels)
+    matrix = matrix.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else matrix
+    matrix = matrix - matrix.mean(axis=1, keepdims=True)
+    highest = jax.lax.Precision.HIGHEST
+    if matrix.shape[1] <= channels:
+        squared, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bqc->bpq", matrix, matrix, precision=highest))
+        projected = vectors[:, :, -1] * jnp.sqrt(jax.nn.relu(squared[:, -1:]))
+    else:
+        _, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bpd->bcd", matrix, matrix, precision=highest))
+        projected = jnp.einsum("bpc,bc->bp", matrix, vectors[:, :, -1], precision=highest)
+    against = (projected * matrix.sum(axis=2)).sum(axis=1, keepdims=True) < 0
+    return jnp.where(against, -projected, projected).reshape(batch, *grid).astype(values.dtype)

@@ -1,0 +1,101 @@
+"""Stabilizers: what keeps the denominators of LRP's rules away from 0."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxviz.checks import check_flag, check_number, given
+from jaxviz.static import Static
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Stabilizer:
+    """What a denominator z becomes: `z ± epsilon`, the sign being that of z (plus for 0); in place of a rule's number.
+
+    `relative`: `z ± epsilon sqrt(mean(z^2))`; `clip`: `± max(|z|, epsilon)`; both: `± max(|z|, epsilon sqrt(mean(z^2)))`
+
+    Attributes:
+        epsilon: at least 0. A number as a rule's stabilizer or epsilon is `Stabilizer(number)`.
+        clip: whether only what is smaller is changed, so that large denominators absorb nothing.
+        relative: whether epsilon is a share of z's root mean square, so that it means the same for layers of any scale.
+        axes: the axes of that mean, those of the layer's outputs with channels last; None: all but the batch.
+
+    Note:
+        As Zennit's `Stabilizer` (`norm_scale` is `relative`, and `dim` `axes`), whose axes have channels first.
+    """
+
+    epsilon: Any = 1e-6
+    clip: bool = field(default=False, metadata={"static": True})
+    relative: bool = field(default=False, metadata={"static": True})
+    axes: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epsilon, str | bool | list | None | int | float):
+            check_number("Stabilizer", "epsilon", self.epsilon, 0)
+        for name in ("clip", "relative"):
+            check_flag("Stabilizer", name, getattr(self, name))
+        axes = self.axes
+        if axes is not None:
+            is_tuple = isinstance(axes, tuple) and all(hasattr(axis, "__index__") for axis in axes)
+            if not is_tuple or any(isinstance(axis, bool | np.bool_) for axis in axes):
+                raise TypeError(f"Stabilizer: axes must be None or a tuple of ints, got {given(axes)}")
+            if not self.relative:
+                raise ValueError("Stabilizer: axes are those of the mean that relative=True takes; it is False")
+
+    def __call__(self, z: Any) -> Any:
+        """The denominator in place of z."""
+        epsilon = jnp.asarray(self.epsilon, z.dtype)
+        if self.relative:
+            axes = tuple(range(1, z.ndim)) if self.axes is None else self.axes
+            epsilon = epsilon * jnp.sqrt(jnp.square(z).mean(axis=axes, keepdims=True))
+        if self.clip:
+            largest = jnp.maximum(jnp.abs(z), epsilon)
+            return jnp.where(z < 0, -largest, largest)
+        return z + jnp.where(z < 0, -epsilon, epsilon)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Own:
+    """A function as a stabilizer."""
+
+    function: Static = field(metadata={"static": True})
+
+    def __call__(self, z: Any) -> Any:
+        """The denominator in place of z."""
+        found = self.function.value(z)
+        if getattr(found, "shape", None) != z.shape:
+            raise ValueError(
+                f"lrp: a stabilizer must give an array of the shape of its argument, {z.shape}, got "
+                f"{getattr(found, 'shape', given(found))}"
+            )
+        return found.astype(z.dtype)
+
+
+def check_stabilizer(function: str, name: str, value: Any) -> Any:
+    """The value, a function as a stabilizer that JAX takes for static; raises unless it is a number or a stabilizer."""
+    if isinstance(value, Stabilizer | Own):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return Own(Static(value))
+    if isinstance(value, str | bool | list | None | type):
+        raise TypeError(f"{function}: {name} must be a number, a Stabilizer or a function, got {given(value)}")
+    if isinstance(value, int | float) and not value >= 0:
+        raise ValueError(f"{function}: {name} must be at least 0, got {given(value)}")
+    return value
+
+
+def stabilized(z: Any, stabilizer: Any) -> Any:
+    """What a number, a `Stabilizer` or a function makes of a denominator."""
+    return stabilizer(z) if callable(stabilizer) else Stabilizer(stabilizer)(z)
+
+
+def share(relevance: Any, z: Any, stabilizer: Any) -> Any:
+    """`relevance / stabilized(z)`; 0 where that would divide by 0, which a stabilizer of 0 leaves possible."""
+    z = stabilized(z, stabilizer)
+    zero = z == 0
+    return jnp.where(zero, jnp.zeros_like(z), relevance / jnp.where(zero, jnp.ones_like(z), z))

@@ -1,0 +1,157 @@
+"""Makes `option_figures.npz`: options of Zennit and pytorch-grad-cam that the other figures leave at their defaults.
+
+    python tests/reference/option_figures.py     # needs torch, captum, zennit and grad-cam; the tests need only the file
+
+In float64, of the networks of `lrp_figures.npz` and `captum_figures.npz`. Maps are taken before pytorch-grad-cam stretches them.
+"""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+
+for name in ("torchvision.models", "torchvision.models.resnet"):  # those that are imported here, but not used
+    sys.modules[name] = mock.MagicMock()
+
+# ruff: noqa: E402 (after the stand-ins above)
+from cam_figures import METHODS, network
+from lrp_figures import HIGH, LOW, RULES, Cnn, Merge, Mlp, last, relevance
+from pytorch_grad_cam import AblationCAM
+from pytorch_grad_cam.ablation_layer import AblationLayer
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
+from zennit.attribution import Gradient, Occlusion
+from zennit.composites import (
+    EpsilonGammaBox,
+    EpsilonPlus,
+    EpsilonPlusFlat,
+    LayerMapComposite,
+    SpecialFirstLayerMapComposite,
+    layer_map_base,
+)
+from zennit.core import Stabilizer
+from zennit.rules import AlphaBeta, Epsilon, Gamma, WSquare, ZBox, ZPlus
+from zennit.types import Convolution, Linear
+
+FOLDER = Path(__file__).parent
+BIASLESS = {
+    "epsilon": Epsilon(zero_params="bias"),
+    "gamma": Gamma(zero_params="bias"),
+    "alpha2 beta1": AlphaBeta(zero_params="bias"),
+    "z-plus": ZPlus(zero_params="bias"),
+    "z-box": ZBox(LOW, HIGH, zero_params="bias"),
+    "w-square": WSquare(zero_params="bias"),
+}
+STABILIZERS = {
+    "clip": Stabilizer(0.1, clip=True),
+    "norm": Stabilizer(0.1, norm_scale=True),
+    "norm clip": Stabilizer(0.1, clip=True, norm_scale=True),
+    "norm channels": Stabilizer(0.1, norm_scale=True, dim=(1,)),
+    "function": lambda z: z + 0.2 * (z.sign() + (z == 0)),
+}
+
+
+def composites():
+    """What is compared, by name; composites keep state, so each is made when it is used."""
+    for name, rule in BIASLESS.items():
+        if name in ("z-box", "w-square"):
+            layers = [*layer_map_base(), (Linear, Epsilon(zero_params="bias"))]
+            yield f"without bias {name}", SpecialFirstLayerMapComposite(layers, [(Linear, rule)], canonizers=[Merge()])
+        else:
+            yield f"without bias {name}", LayerMapComposite([*layer_map_base(), (Linear, rule)], canonizers=[Merge()])
+    settings = {"zero_params": "bias", "epsilon": 0.1, "canonizers": [Merge()]}
+    yield "without bias EpsilonPlusFlat", EpsilonPlusFlat(**settings)
+    yield "without bias EpsilonGammaBox", EpsilonGammaBox(LOW, HIGH, gamma=0.5, **settings)
+    for name, stabilizer in STABILIZERS.items():
+        yield f"stabilizer {name}", LayerMapComposite([*layer_map_base(), (Linear, Epsilon(stabilizer))], [Merge()])
+    yield "stabilizers of EpsilonPlus", EpsilonPlus(STABILIZERS["norm"], STABILIZERS["clip"], canonizers=[Merge()])
+    yield "more rules", EpsilonPlus(layer_map=[(Convolution, Gamma(0.5))], canonizers=[Merge()])
+
+
+def stored_network(stored, name, model):
+    """A network of `lrp_figures.npz`, with its weights."""
+    state = {}
+    for key, value in model.state_dict().items():
+        if "num_batches" in key:
+            state[key] = value
+            continue
+        array = stored[f"{name}/weights/{key}"]
+        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T if array.ndim == 2 else array
+        state[key] = torch.tensor(np.ascontiguousarray(array))
+    model.load_state_dict(state)
+    return model.double().eval()
+
+
+def of_zennit():
+    """Zennit's relevance with each option."""
+    stored = np.load(FOLDER / "lrp_figures.npz")
+    found = {}
+    for name, kind in (("mlp", Mlp), ("cnn", Cnn)):
+        model = stored_network(stored, name, kind())
+        inputs, target = stored[f"{name}/inputs"], torch.tensor(stored[f"{name}/target"])
+        inputs = torch.tensor(np.moveaxis(inputs, -1, 1) if inputs.ndim == 4 else inputs)
+        for option, composite in composites():
+            found[f"{name}/{option}"] = last(relevance(model, composite, inputs, target))
+        if name == "cnn":
+            found |= others(model, inputs, target)
+    return found
+
+
+def others(model, inputs, target):
+    """Relevance that starts from one, and occlusion with only the window seen."""
+    one = lambda outputs: nn.functional.one_hot(target, outputs.shape[1]).to(outputs)
+    chosen = lambda outputs: outputs * one(outputs)
+    composite = LayerMapComposite([*layer_map_base(), (Linear, RULES["epsilon"])], canonizers=[Merge()])
+    with Gradient(model=model, composite=composite, attr_output=one) as attributor:
+        relevance = attributor(inputs)[1]
+    occlusion = Occlusion(model, window=(4, 4), stride=(4, 4), attr_output=chosen)
+    return {"cnn/relevance of one": last(relevance), "cnn/only the window": last(occlusion(inputs)[1])}
+
+
+def of_grad_cam():
+    """pytorch-grad-cam's maps with `eigen_smooth`, and Ablation-CAM of some of the channels."""
+    stored = np.load(FOLDER / "captum_figures.npz")
+    inputs = torch.tensor(np.moveaxis(stored["cnn/inputs"], -1, 1)).double()
+    targets = [ClassifierOutputTarget(int(target)) for target in stored["cnn/target"]]
+    areas = lambda size: nn.Upsample(size, mode="bilinear", align_corners=False)
+    found = {}
+
+    def raw(cam, **settings):
+        maps = []
+        of_layer = cam.get_cam_image
+        cam.get_cam_image = lambda *args: maps.append(of_layer(*args)) or maps[-1]
+        with mock.patch.object(nn, "UpsamplingBilinear2d", areas):
+            cam(inputs, targets, **settings)
+        return maps[0]
+
+    for name, method in METHODS.items():
+        if not name.startswith("eigen"):
+            model = network(stored)
+            found[f"{name}/eigen_smooth"] = raw(method(model, [model.features]), eigen_smooth=True)
+    for ratio in (0.25, 0.5):
+        model = network(stored)
+        layer = AblationLayer()
+        found[f"ablation_cam/{ratio}"] = raw(
+            AblationCAM(model, [model.features], ablation_layer=layer, ratio_channels_to_ablate=ratio)
+        )
+    return found
+
+
+def main():
+    """Writes the file."""
+    torch.set_default_dtype(torch.float64)
+    arrays = of_zennit() | of_grad_cam()
+    versions = [f"{name} {version(name)}" for name in ("torch", "zennit", "grad-cam")]
+    arrays["versions"] = np.array(", ".join(versions))
+    path = FOLDER / "option_figures.npz"
+    np.savez_compressed(path, **arrays)
+    for name, value in arrays.items():
+        print(name, value.shape, value.dtype)
+    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -79,7 +79,7 @@ def grad_cam(
         R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
-    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
+    return _mapped(mean_weighted, wanted("grad_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
 
 
 @cautious
@@ -130,7 +130,7 @@ def grad_cam_pp(
         A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian. Grad-CAM++: Improved Visual Explanations for Deep
         Convolutional Networks. WACV 2018. arXiv:1710.11063.
     """
-    return weighted_map("grad_cam_pp", _plus_plus, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
+    return _mapped(_plus_plus, wanted("grad_cam_pp", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
 
 
 @cautious
@@ -182,8 +182,8 @@ def xgrad_cam(
         R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao, B. Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of
         CNNs. BMVC 2020. arXiv:2008.02312.
     """
-    return weighted_map(
-        "xgrad_cam", _activation_weighted, model, inputs, target, layer, side, relu, upsample, eigen_smooth
+    return _mapped(
+        _activation_weighted, wanted("xgrad_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target
     )
 
 
@@ -235,7 +235,7 @@ def hires_cam(
         R. L. Draelos, L. Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks.
         2020. arXiv:2011.08891.
     """
-    return weighted_map("hires_cam", _elementwise, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
+    return _mapped(_elementwise, wanted("hires_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
 
 
 @cautious
@@ -285,24 +285,13 @@ def layer_cam(
         P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
         Localization. IEEE Transactions on Image Processing 30, 2021.
     """
-    return weighted_map("layer_cam", _positive, model, inputs, target, layer, side, relu, upsample, eigen_smooth)
+    return _mapped(_positive, wanted("layer_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
 
 
-def weighted_map(
-    name: str,
-    combine: Combine,
-    model: Any,
-    inputs: Any,
-    target: Any,
-    layer: Any,
-    side: Any,
-    relu: Any,
-    upsample: Any,
-    eigen_smooth: Any,
-) -> jax.Array:
+def _mapped(combine: Combine, wanted: Wanted, model: Any, inputs: Any, target: Any) -> jax.Array:
     """The map of the weighted channels, `(batch, *grid, channels)`, that a function makes of activation and gradient."""
-    inputs, prepared = prepare(name, model, inputs, target)
-    return _weighted_map(combine, wanted(name, layer, side, relu, upsample, eigen_smooth), model, inputs, prepared)
+    inputs, prepared = prepare(wanted.function, model, inputs, target)
+    return _weighted_map(combine, wanted, model, inputs, prepared)
 
 
 @functools.partial(jit, static_argnums=(0, 1))

@@ -28,6 +28,7 @@ def grad_cam(
     target: TargetLike = None,
     relu: bool = True,
     upsample: Size = True,
+    channels: bool = False,
 ) -> jax.Array:
     """Grad-CAM: a layer's channels, weighted by the mean of the score's gradient over their positions.
 
@@ -47,9 +48,10 @@ def grad_cam(
         relu: False keeps the map's negative values, which speak against the target.
         upsample: True resizes the map (linearly) to the spatial axes of the inputs: of the one input that has as many axes as the
             layer. A tuple of ints is the size wanted; False leaves the layer's grid.
+        channels: True leaves out the sum over channels: a map of each, `relu` being of each, too.
 
     Returns:
-        The map of each example, without channels, of the activation's dtype: `(batch, *spatial)`.
+        The map of each example, of the activation's dtype: `(batch, *spatial)`, or with channels `(batch, *spatial, channels)`.
 
     Raises:
         TypeError, ValueError: as for `gradient`, and if the layer is not found or has no spatial axes, its tokens make no grid,
@@ -67,14 +69,16 @@ def grad_cam(
 
     Note:
         Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its
-        own. pytorch-grad-cam stretches every map to the range from 0 to 1; here a map keeps its scale, and a map that is 0
-        everywhere stays so. Over several layers it takes the mean of the stretched maps, and stretches that.
+        own; `channels=True` is its `attr_dim_summation=False`. pytorch-grad-cam stretches every map to the range from 0 to 1;
+        here a map keeps its scale, and a map that is 0 everywhere stays so. Over several layers it takes the mean of the
+        stretched maps, and stretches that.
 
     References:
         R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
-    return weighted_map("grad_cam", mean_weighted, model, inputs, target, layer, side, relu, upsample)
+    combine = _mean_weighted_channels if channels is True else mean_weighted
+    return weighted_map("grad_cam", combine, model, inputs, target, layer, side, relu, upsample, channels)
 
 
 @cautious
@@ -274,11 +278,20 @@ def layer_cam(
 
 
 def weighted_map(
-    name: str, combine: Combine, model: Any, inputs: Any, target: Any, layer: Any, side: Any, relu: Any, upsample: Any
+    name: str,
+    combine: Combine,
+    model: Any,
+    inputs: Any,
+    target: Any,
+    layer: Any,
+    side: Any,
+    relu: Any,
+    upsample: Any,
+    channels: Any = False,
 ) -> jax.Array:
     """The map that a function makes of activation and gradient, `(batch, *grid, channels)`, with the settings of all methods."""
     inputs, prepared = prepare(name, model, inputs, target)
-    return _weighted_map(combine, wanted(name, layer, side, relu, upsample), model, inputs, prepared)
+    return _weighted_map(combine, wanted(name, layer, side, relu, upsample, channels), model, inputs, prepared)
 
 
 @functools.partial(jit, static_argnums=(0, 1))
@@ -293,8 +306,11 @@ def _positions(values: jax.Array) -> tuple[int, ...]:
 
 def mean_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     """Grad-CAM's map on the layer's grid, with its sign."""
-    weights = gradient.mean(axis=_positions(gradient), keepdims=True)
-    return (weights * activation).sum(axis=-1)
+    return _mean_weighted_channels(activation, gradient).sum(axis=-1)
+
+
+def _mean_weighted_channels(activation: jax.Array, gradient: jax.Array) -> jax.Array:
+    return gradient.mean(axis=_positions(gradient), keepdims=True) * activation
 
 
 def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -27,7 +27,7 @@ class Target:
     function: Static | None = field(default=None, metadata={"static": True})
 
 
-def prepare(function: str, outputs: Any, target: Any) -> Target:
+def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) -> Target:
     """Checks a target against the outputs' shape, and brings it into the form that jitted functions take.
 
     Args:
@@ -35,6 +35,7 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
         outputs: the model's outputs, or their shapes and dtypes (`jax.eval_shape`).
         target: None, an int, an int array `(batch,)`, a callable `outputs -> (batch,)`, or a `Target`, which is
             returned as it is.
+        batch: how many examples there are; None: as many as the outputs have on axis 0.
 
     Raises:
         TypeError: if target is of another type.
@@ -44,9 +45,13 @@ def prepare(function: str, outputs: Any, target: Any) -> Target:
         return target
     if callable(target):
         static = Static(target)
-        _check_callable(function, static, outputs)
+        _check_callable(function, static, outputs, batch)
         return Target(function=static)
     shape = _score_shape(function, outputs)
+    if batch is not None and shape[0] != batch:
+        raise ValueError(
+            f"{function}: the outputs have shape {shape}, whose axis 0 is not the batch of {batch}; {_USE_CALLABLE}"
+        )
     _floating(function, outputs)
     if target is None:
         if len(shape) == 1 or shape[1:] == (1,):
@@ -104,10 +109,12 @@ def select(outputs: Any, target: Any) -> jax.Array:
         >>> select(jnp.array([[1.0, 2.0], [3.0, 4.0]]), 1)
         Array([2., 4.], dtype=float32)
     """
+    checked = isinstance(target, Target)
     target = prepare("targets.select", outputs, target)
     if target.function is not None:
         scores = target.function.value(outputs)
-        _check_scores("targets.select", scores, outputs)
+        if not checked:
+            _check_scores("targets.select", scores, outputs, None)
         scores = jnp.asarray(scores)
     elif target.index is None:
         scores = outputs.reshape(outputs.shape[:1])
@@ -121,16 +128,18 @@ def select(outputs: Any, target: Any) -> jax.Array:
     return _floating("targets.select", scores)
 
 
-def _check_callable(function: str, target: Static, outputs: Any) -> None:
+def _check_callable(function: str, target: Static, outputs: Any, batch: int | None) -> None:
     """Raises unless a callable gives one score per example of outputs, or of what has their shapes."""
     leaves, structure = jax.tree.flatten(outputs)
     if all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
         kinds = tuple((tuple(leaf.shape), leaf.dtype) for leaf in leaves)
-        _check_callable_at(function, target, structure, kinds, jnp.result_type(float))
+        _check_callable_at(function, target, structure, kinds, jnp.result_type(float), batch)
 
 
 @functools.lru_cache(maxsize=256)  # what has passed once is not traced again
-def _check_callable_at(function: str, target: Static, structure: Any, kinds: Any, precision: Any) -> None:
+def _check_callable_at(
+    function: str, target: Static, structure: Any, kinds: Any, precision: Any, batch: int | None
+) -> None:
     outputs = structure.unflatten([jax.ShapeDtypeStruct(*kind) for kind in kinds])
 
     def checked(outputs: Any) -> jax.Array:
@@ -141,18 +150,20 @@ def _check_callable_at(function: str, target: Static, structure: Any, kinds: Any
             raise kind(
                 f"{function}: target, a callable, cannot be applied to the model's outputs, {_describe(outputs)}: {error}"
             ) from error
-        _check_scores(function, scores, outputs)
+        _check_scores(function, scores, outputs, batch)
         return _floating(function, jnp.asarray(scores))
 
     jax.eval_shape(checked, outputs)
 
 
-def _check_scores(function: str, scores: Any, outputs: Any) -> None:
-    batch = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(outputs)}
-    if not hasattr(scores, "shape") or scores.ndim != 1 or (len(batch) == 1 and {scores.shape} != batch):
+def _check_scores(function: str, scores: Any, outputs: Any, batch: int | None) -> None:
+    # The outputs' axis 0 is not the batch where they are those of a layer in a scan, which has the steps there.
+    shapes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(outputs)} if batch is None else {(batch,)}
+    if not hasattr(scores, "shape") or scores.ndim != 1 or (len(shapes) == 1 and {scores.shape} != shapes):
         raise ValueError(
-            f"{function}: target, a callable, must map outputs to one score per example, an array of shape (batch,); "
-            f"it returned {_describe(scores)} for outputs {_describe(outputs)}"
+            f"{function}: target, a callable, must map outputs to one score per example, an array of shape "
+            f"{'(batch,)' if batch is None else f'(batch,) = ({batch},)'}; it returned {_describe(scores)} for outputs "
+            f"{_describe(outputs)}"
         )
 
 

@@ -59,3 +59,17 @@ def test_errors(outputs, target, words):
 def test_a_ragged_target_is_told():
     with pytest.raises(TypeError, match=r"^gradient: target must be None, an int, an int array of shape \(batch,\)"):
         targets.prepare("gradient", np.zeros((2, 3)), [[0], [1, 2]])
+
+
+def test_a_score_for_each_example_of_the_inputs():
+    steps_first = jnp.arange(24.0).reshape(4, 3, 2)  # of a layer in a scan: 4 steps of 3 examples
+    target = targets.prepare("gradient", steps_first, lambda outputs: outputs[2, :, 1], 3)
+    np.testing.assert_array_equal(targets.select(steps_first, target), [13, 15, 17])
+    with pytest.raises(
+        ValueError, match=r"^gradient: target, a callable, .* shape \(batch,\) = \(3,\); it returned .*\(4,\)"
+    ):
+        targets.prepare("gradient", steps_first, lambda outputs: outputs[:, 0, 1], 3)
+    with pytest.raises(
+        ValueError, match=r"^gradient: the outputs have shape \(4, 3\), whose axis 0 is not the batch of 3"
+    ):
+        targets.prepare("gradient", steps_first[..., 0], 1, 3)

@@ -37,7 +37,8 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
     """
     check_model(function, model)
     inputs = _arrays(function, model, inputs, differentiable)
-    return inputs, targets.prepare(function, _shapes(function, model, inputs), target)
+    batch = (inputs[0] if type(inputs) is tuple else inputs).shape[0]
+    return inputs, targets.prepare(function, _shapes(function, model, inputs), target, batch)
 
 
 def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> Any:
@@ -229,6 +230,16 @@ def _shapes_of(structure: Any, kinds: tuple[Any, ...], wide: bool) -> Any:
 @jax.jit
 def _outputs(model: Model, inputs: Any) -> Any:
     return model(inputs)
+
+
+def check_like(function: str, name: str, value: Any, inputs: Any) -> None:
+    """Raises unless what a callable of the user gave has the structure, shapes and dtypes of inputs."""
+    kinds = lambda tree: jax.tree.map(lambda leaf: (jnp.shape(leaf), str(getattr(leaf, "dtype", type(leaf)))), tree)
+    if kinds(value) != kinds(inputs):
+        raise ValueError(
+            f"{function}: {name} must give what has the structure, shapes and dtypes of inputs, {kinds(inputs)}, got "
+            f"{kinds(value)}"
+        )
 
 
 def all_finite(tree: Any) -> bool:

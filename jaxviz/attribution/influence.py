@@ -10,6 +10,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, check_choice, prepare
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.cuts import named
 from jaxviz.attribution.heads import Head
 from jaxviz.attribution.paths import line, quadratures
 from jaxviz.compilation import jit
@@ -26,7 +27,7 @@ def conductance(
     model: Model,
     inputs: Any,
     *,
-    layer: str,
+    layer: str | tuple[str, ...],
     target: TargetLike = None,
     baseline: Any = None,
     steps: int = 50,
@@ -48,7 +49,7 @@ def conductance(
     Args:
         model: the model.
         inputs: as for `gradient`.
-        layer: the path of a layer.
+        layer: the path of a layer, or a tuple of paths and patterns for several, each by itself.
         target: as for `gradient`.
         baseline: of the inputs: None (zeros), a number, an array that broadcasts to them, or a tuple of these for several inputs.
         steps: number of points on the path, at least 1. Each costs one gradient of the rest of the model, and one evaluation and
@@ -61,7 +62,8 @@ def conductance(
         progress: draw a progress bar.
 
     Returns:
-        The attribution, of the structure, shapes and dtypes of the layer's activation.
+        The attribution, of the structure, shapes and dtypes of the layer's activation; for a tuple of layers a dict,
+        path -> attribution, in the order of execution.
 
     Raises:
         TypeError, ValueError: as for `integrated_gradients`, and if the layer is not found, or change is unknown.
@@ -96,7 +98,7 @@ def internal_influence(
     model: Model,
     inputs: Any,
     *,
-    layer: str,
+    layer: str | tuple[str, ...],
     target: TargetLike = None,
     baseline: Any = None,
     steps: int = 50,
@@ -112,7 +114,7 @@ def internal_influence(
     Args:
         model: the model.
         inputs: as for `gradient`.
-        layer: the path of a layer.
+        layer: the path of a layer, or a tuple of paths and patterns for several, each by itself.
         target: as for `gradient`.
         baseline: of the inputs: None (zeros), a number, an array that broadcasts to them, or a tuple of these for several inputs.
         steps: number of points on the path, at least 1. Each costs about one gradient.
@@ -122,7 +124,8 @@ def internal_influence(
         progress: draw a progress bar.
 
     Returns:
-        The attribution, of the structure, shapes and dtypes of the layer's activation.
+        The attribution, of the structure, shapes and dtypes of the layer's activation; for a tuple of layers a dict,
+        path -> attribution, in the order of execution.
 
     Raises:
         TypeError, ValueError: as for `integrated_gradients`, and if the layer is not found.
@@ -163,7 +166,7 @@ def _path(
     name: str,
     model: Model,
     inputs: Any,
-    layer: str,
+    layer: Any,
     target: TargetLike,
     baseline: Any,
     steps: int,
@@ -173,10 +176,19 @@ def _path(
     chunk_size: int | None,
     progress: bool,
 ) -> Any:
-    check_layer(name, layer, side)
+    several = isinstance(layer, tuple | list)
+    if several and not layer:
+        raise TypeError(f"{name}: layer must be the path of a layer, or a tuple of paths, got {layer!r}")
+    for path in layer if several else (layer,):
+        check_layer(name, path, side)
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
     quadratures.check(name, steps, quadrature, chunk_size)
+    if several:
+        one = lambda path: _path(
+            name, model, inputs, path, prepared, baseline, steps, quadrature, change, side, chunk_size, progress
+        )
+        return {path: one(path) for path in named(name, model, inputs, layer, side)}
     nodes, weights = quadratures.quadrature(quadrature, int(steps) + (change == "difference"))
     following = nodes
     if change == "difference":

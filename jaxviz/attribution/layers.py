@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxviz import chunks, host
+from jaxviz.attribution import batches
 from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
@@ -68,7 +70,9 @@ def at_layer(
     Note:
         `at_layer(input_x_gradient, layer)` is Captum's `LayerGradientXActivation`, `at_layer(integrated_gradients, layer)` its
         `LayerIntegratedGradients`, and so on. Its `LayerFeatureAblation` has a baseline of the layer, zeros by default: give
-        `layer_baseline=0`. Its neuron forms are methods on `model.until(layer)`, with an int or `unit(...)` as target.
+        `layer_baseline=0`. Its neuron forms are methods on `model.until(layer)`, with an int or `unit(...)` as target. Paths are
+        straight at the layer here: `at_layer(expected_gradients, layer)` is complete in the mean over samples, where Captum's
+        `LayerGradientShap` multiplies the difference at the layer by gradients on a path of the inputs, and is not.
 
     References:
         N. Kokhlikyan et al. Captum: A unified and generic model interpretability library for PyTorch. 2020. arXiv:2009.07896.
@@ -188,7 +192,7 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
         settings["baseline"] = found.form.bring(activations(model, settings["baseline"], how.layers, how.side))
     if settings.get("baselines") is not None:
         points = baseline_set(how.name, settings["baselines"], inputs)
-        settings["baselines"] = _in_parts(model, points, how.layers, how.side, found.form)
+        settings["baselines"] = _in_parts(how, model, inputs, points, found.form)
     return found.form.restore(method(found.tail, found.activation, target=target, **settings)), found.activation
 
 
@@ -214,16 +218,50 @@ def _check_finite(how: _How, finite: bool) -> None:
         )
 
 
-def _in_parts(model: Model, points: Any, layers: tuple[str, ...], side: str, form: Form) -> Any:
+def _in_parts(how: _How, model: Model, inputs: Any, points: Any, form: Form) -> Any:
     """The layers' activation at a set of inputs, some at a time."""
     leaves = jax.tree.leaves(points)
-    sizes = chunks.sizes(len(leaves[0]), 1, None, values=sum(leaf[0].size for leaf in leaves))
+    alone = _is_for_this_batch(how, model, inputs)
+    sizes = (1,) * len(leaves[0])
+    if not alone:
+        sizes = chunks.sizes(len(leaves[0]), 1, None, values=sum(leaf[0].size for leaf in leaves))
 
     def append(parts: list[Any], part: Any) -> list[Any]:
-        return [*parts, form.bring(activations(model, part, layers, side))]
+        if alone:  # the point in place of each example, since the model has a value for each
+            part = jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), part, inputs)
+        found = form.bring(activations(model, part, how.layers, how.side))
+        return [*parts, _that_of_all(how, found) if alone else found]
 
     parts: list[Any] = chunks.fold(append, [], points, sizes)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _is_for_this_batch(how: _How, model: Model, inputs: Any) -> bool:
+    """Whether the model cannot be applied to one example more: it holds a value for each (a mask among its keywords, say)."""
+    try:
+        activations.eval_shape(model, batches.larger(inputs, len(jax.tree.leaves(inputs)[0])), how.layers, how.side)
+    except Exception:
+        return True
+    return False
+
+
+def _that_of_all(how: _How, found: Any) -> Any:
+    """The activation of one point, which is to be the same in each example's place."""
+    leaves = jax.tree.leaves(found)
+    if any(map(is_traced, leaves)) or not all(_is_constant(host.fetch(leaf)) for leaf in leaves):
+        raise ValueError(
+            f"{how.name}: the model holds a value for each example of the batch (a mask among its keywords, say), on which the "
+            f"activation of {' and '.join(map(repr, how.layers))} at a baseline depends, or may depend inside jax.jit; explain "
+            "one example at a time"
+        )
+    return jax.tree.map(lambda leaf: leaf[:1], found)
+
+
+def _is_constant(leaf: Any) -> bool:
+    """Whether all examples have the same values, to rounding."""
+    if not np.issubdtype(leaf.dtype, np.floating):
+        return bool((leaf == leaf[:1]).all())
+    return bool((np.abs(leaf - leaf[:1]) <= 100 * np.finfo(leaf.dtype).eps * np.abs(leaf).max(initial=0)).all())
 
 
 def _signature(method: Callable[..., Any]) -> inspect.Signature:

@@ -1,6 +1,7 @@
 """Neuron conductance: the part of integrated gradients that flows through a unit of a layer."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT, affine
+from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
 
@@ -28,7 +30,7 @@ def neuron_conductance(
     inputs: Any,
     *,
     layer: str,
-    unit: int | slice | tuple[int | slice, ...] | Unit,
+    unit: int | slice | tuple[int | slice, ...] | Unit | Callable[[Any], jax.Array],
     target: TargetLike = None,
     baseline: Any = None,
     steps: int = 50,
@@ -48,9 +50,10 @@ def neuron_conductance(
     Args:
         model: the model.
         inputs: as for `gradient`.
-        layer: the path of a layer whose activation is one array.
+        layer: the path of a layer.
         unit: which unit, by its index in the activation's axes behind the batch: an int, a slice, a tuple of these, or a
-            `jaxviz.unit`.
+            `jaxviz.unit`; its activation is one array then. Or a callable `activation -> units`, of the layer's array, or the
+            tuple of its arrays, with the batch as axis 0, to an array of those that are chosen; give the same one each time.
         target: as for `gradient`.
         baseline: of the inputs: None (zeros), a number, an array that broadcasts to them, or a tuple of these for several inputs.
         steps: number of points on the path, at least 1. Each costs about two gradients.
@@ -88,17 +91,8 @@ def neuron_conductance(
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
     quadratures.check(name, steps, quadrature, chunk_size)
-    chosen = unit if isinstance(unit, Unit) else as_unit(*(unit if isinstance(unit, tuple) else (unit,)))
     head = Head(name, layer, side)
-    activation = head.shapes(model, inputs).activation
-    if not hasattr(activation, "shape"):
-        raise ValueError(f"{name}: layer {layer!r} has {len(activation)} arrays as its activation, not one")
-    try:
-        jax.eval_shape(chosen.select, activation)
-    except ValueError:
-        raise ValueError(
-            f"{name}: there is no {chosen!r} in layer {layer!r}, whose activation has the shape {tuple(activation.shape)}"
-        ) from None
+    chosen = _chosen(name, layer, unit, head.shapes(model, inputs).activation)
     start, way = line.ends(head, (model,), inputs, baseline)
 
     def step(total: list[jax.Array], part: tuple[np.ndarray, np.ndarray]) -> list[jax.Array]:
@@ -116,6 +110,37 @@ def neuron_conductance(
     return line.back(head, (model,), inputs, total, baseline if multiplied else None)
 
 
+def _chosen(function: str, layer: str, unit: Any, activation: Any) -> Static:
+    """What chooses the units, tried on the activation's shapes."""
+    if callable(unit) and not isinstance(unit, Unit):
+        try:
+            units = jax.eval_shape(unit, activation)
+        except Exception as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            shapes = jax.tree.map(jnp.shape, activation)
+            raise kind(
+                f"{function}: unit, a callable, cannot be applied to the activation, {shapes}: {error}"
+            ) from error
+        if not hasattr(units, "shape") or not jnp.issubdtype(units.dtype, jnp.floating):
+            raise TypeError(
+                f"{function}: unit, a callable, must map the activation to an array of the units that are chosen, got "
+                f"{units.dtype if hasattr(units, 'dtype') else type(units).__name__}"
+            )
+        return Static(unit)
+    chosen = unit if isinstance(unit, Unit) else as_unit(*(unit if isinstance(unit, tuple) else (unit,)))
+    if not hasattr(activation, "shape"):
+        raise ValueError(
+            f"{function}: layer {layer!r} has {len(activation)} arrays as its activation, not one; give a callable as unit"
+        )
+    try:
+        jax.eval_shape(chosen.select, activation)
+    except ValueError:
+        raise ValueError(
+            f"{function}: there is no {chosen!r} in layer {layer!r}, whose activation has the shape {tuple(activation.shape)}"
+        ) from None
+    return Static(chosen.select)
+
+
 @functools.partial(jit, static_argnames=("head", "unit"))
 def _shares(
     nodes: jax.Array,
@@ -125,7 +150,7 @@ def _shares(
     way: list[jax.Array],
     target: Target,
     head: Head,
-    unit: Unit,
+    unit: Static,
 ) -> list[jax.Array]:
     """The gradients through the unit at points of the path, `(points, *shape)` for each value at the end of the stretch."""
 
@@ -136,7 +161,7 @@ def _shares(
     def at(node: jax.Array) -> list[jax.Array]:
         activation, back, params = jax.vjp(reached, line.at(node, start, way), has_aux=True)
         slope = head.slope(model, inputs, params, activation, target)
-        chosen = jax.grad(lambda activation: unit.select(activation).sum())(activation)
-        return back(slope * chosen)[0]
+        chosen = jax.grad(lambda activation: unit.value(activation).sum())(activation)
+        return back(jax.tree.map(jnp.multiply, slope, chosen))[0]
 
     return jax.vmap(at)(nodes)

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_choice, check_count, check_key, prepare
+from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.settings import signature, split
+from jaxviz.attribution.settings import defaults, signature, split
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.static import Static
@@ -48,7 +49,9 @@ def smooth(
         A method, called as the method is, `smoothed(model, inputs, *, target=None, key, chunk_size=None, progress=False, ...)`:
         `key` is a `jax.random.key`, and required (same key, same bits, whatever chunk_size); `chunk_size` is the most model
         evaluations (samples x examples) in flight, at least one sample; other settings go to the method. A method that has a
-        chunk_size of its own, such as `integrated_gradients`, is called sample after sample and gets the chunk_size.
+        chunk_size of its own, such as `integrated_gradients`, is called sample after sample and gets the chunk_size. A method
+        that has a baseline may be given `baselines=` in its place, a set, an array `(k, *inputs.shape[1:])` or a tuple of these
+        for several inputs: each sample of each example then has one of them, drawn evenly.
 
     Raises:
         TypeError, ValueError: if method cannot be called, or a setting is out of its range; when called, as the method, and if
@@ -62,7 +65,8 @@ def smooth(
         (1, 2)
 
     Note:
-        As Captum's `NoiseTunnel` and `saliency`'s `GetSmoothedMask`, whose `magnitude` is `reduce="square"`. The last of Zennit's
+        As Captum's `NoiseTunnel` with `scale="absolute"`, and `noise` for its `stdevs`; a set of baselines is its
+        `draw_baseline_from_distrib`. `saliency`'s `GetSmoothedMask` has `magnitude` for `reduce="square"`. The last of Zennit's
         copies has no noise.
 
     References:
@@ -128,7 +132,12 @@ class Smooth:
         if len(levels) != len(leaves):
             raise ValueError(f"{name}: noise has {len(levels)} entries, but the model has {len(leaves)} inputs")
         accepted = signature(self.method).parameters
-        noise = _Noise(key, [np.asarray(level, np.float32) for level in levels])
+        points = None
+        if "baselines" in settings and _draws_baselines(self.method):
+            if "baseline" in settings:
+                raise TypeError(f"{name}: baseline and baselines are both given; give one of them")
+            points = jax.tree.map(jnp.asarray, baseline_set(name, settings.pop("baselines"), inputs))
+        noise = _Noise(key, [np.asarray(level, np.float32) for level in levels], points)
         if "chunk_size" in accepted:
             one_by_one = True
             settings["chunk_size"] = chunk_size
@@ -144,8 +153,8 @@ class Smooth:
         def statistics(indices: np.ndarray) -> "_Statistics":
             if not one_by_one:
                 return _sampled(how, model, *_noisy_chunk(self.scale, inputs, noise, indices), prepared, traced)
-            noisy, method_key = _noisy_inputs(self.scale, inputs, noise, indices[0])
-            attribution = how.call(model, noisy, prepared, method_key, traced)
+            noisy, method_key, drawn = _noisy_inputs(self.scale, inputs, noise, indices[0])
+            attribution = how.call(model, noisy, prepared, method_key, traced | drawn)
             return _statistics_of_one(self.reduce, attribution)
 
         def step(carry: "_Statistics | None", indices: np.ndarray) -> "_Statistics":
@@ -157,13 +166,20 @@ class Smooth:
         return result.mean if self.reduce != "variance" else _variance(result)
 
 
+def _draws_baselines(method: Callable[..., Any]) -> bool:
+    """Whether a set of baselines is there to draw one for each sample: not where the method takes sets itself."""
+    accepted = defaults(method)
+    return "baseline" in accepted and "baselines" not in accepted
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _Noise:
-    """What the noise is drawn from: the key, and per input its level."""
+    """What samples are drawn from: the key, per input the level of its noise, and the baselines, if any are drawn."""
 
     key: jax.Array
     levels: list[Any]
+    baselines: Any
 
 
 @jax.tree_util.register_dataclass
@@ -190,8 +206,11 @@ class _How:
         return self.method.value(model, inputs, target=target, **dict(self.settings.value), **traced, **keys)
 
 
-def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[Any, jax.Array]:
-    """Sample number index of the inputs, and a key for the method. Depends on the index alone, not on the chunks."""
+def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[Any, jax.Array, dict[str, Any]]:
+    """Sample number index: noisy inputs, a key for the method, and its baseline where one is drawn for each example.
+
+    Depends on the index alone, not on the chunks.
+    """
     noise_key, method_key = jax.random.split(jax.random.fold_in(noise.key, index))
     noisy = []
     for number, (leaf, level) in enumerate(zip(jax.tree.leaves(inputs), noise.levels, strict=True)):
@@ -202,23 +221,35 @@ def _noisy(scale: str, inputs: Any, noise: _Noise, index: jax.Array) -> tuple[An
         noisy.append(
             leaf + deviation * jax.random.normal(jax.random.fold_in(noise_key, number), leaf.shape, leaf.dtype)
         )
-    return jax.tree.unflatten(jax.tree.structure(inputs), noisy), method_key
+    drawn = {}
+    if noise.baselines is not None:
+        count, batch = (jax.tree.leaves(tree)[0].shape[0] for tree in (noise.baselines, inputs))
+        chosen = jax.random.randint(jax.random.fold_in(noise_key, len(noisy)), (batch,), 0, count)
+        drawn["baseline"] = jax.tree.map(lambda points: points[chosen], noise.baselines)
+    return jax.tree.unflatten(jax.tree.structure(inputs), noisy), method_key, drawn
 
 
 _noisy_inputs = functools.partial(jit, static_argnums=0)(_noisy)
 
 
 @functools.partial(jit, static_argnums=0)
-def _noisy_chunk(scale: str, inputs: Any, noise: _Noise, indices: jax.Array) -> tuple[Any, jax.Array]:
+def _noisy_chunk(scale: str, inputs: Any, noise: _Noise, indices: jax.Array) -> tuple[Any, jax.Array, dict[str, Any]]:
     # A program of its own: the random numbers take long to compile, and are the same for every method.
     return jax.vmap(lambda index: _noisy(scale, inputs, noise, index))(indices)
 
 
 @functools.partial(jit, static_argnums=0)
 def _sampled(
-    how: _How, model: Model, noisy: Any, keys: jax.Array, target: Target, traced: dict[str, Any]
+    how: _How,
+    model: Model,
+    noisy: Any,
+    keys: jax.Array,
+    drawn: dict[str, Any],
+    target: Target,
+    traced: dict[str, Any],
 ) -> _Statistics:
-    attributions = jax.vmap(lambda inputs, key: how.call(model, inputs, target, key, traced))(noisy, keys)
+    one = lambda inputs, key, drawn: how.call(model, inputs, target, key, traced | drawn)
+    attributions = jax.vmap(one)(noisy, keys, drawn)
     if how.reduce == "square":
         attributions = jax.tree.map(jnp.square, attributions)
     mean = jax.tree.map(lambda leaf: leaf.mean(axis=0), attributions)

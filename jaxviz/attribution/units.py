@@ -17,7 +17,8 @@ def unit(*index: int | slice | EllipsisType, reduce: str = "sum") -> "Unit":
     `score[b] = reduce(outputs[b, *index])`
 
     With `model.until(layer)` as the model, it is a unit of the layer, and any method is its neuron form; with the model itself, a
-    place of a sequence or a region of a segmentation.
+    place of a sequence or a region of a segmentation. A layer in a scan has its steps as axis 0 and the batch behind: there,
+    give a function, `lambda outputs: outputs[step, :, unit]`.
 
     Args:
         index: an int, a slice or `...` for each axis behind the batch, as in numpy; axes that are left out are taken whole.

@@ -141,6 +141,42 @@ def test_layers_of_several_arrays_in_a_scan(sentences):
     assert ablated.shape == (3, 3, 4)
 
 
+def test_a_neuron_of_a_layer_in_a_scan(sentences):
+    tail, embedded = sentences.since("tokens", TOKENS[:2])
+    outputs = tail.until("cell")  # ((cell, hidden), output), the steps first: (3, 2, 4)
+    neuron = lambda outputs: outputs[1][1, :, 2]
+    slope = jv.gradient(outputs, embedded, target=neuron)
+    assert np.abs(slope).sum((1, 2)).min() > 0
+    assert np.abs(slope[:, 2]).max() == 0  # the step after
+    with pytest.raises(ValueError, match=r"one score per example, an array of shape \(batch,\) = \(2,\)"):
+        jv.gradient(outputs, embedded, target=lambda outputs: outputs[1][:, 0, 2])
+
+
+class Masked(nn.Module):
+    """A mask for each example, behind the embedding."""
+
+    @nn.compact
+    def __call__(self, tokens, mask):
+        x = nn.Embed(10, 4, name="tokens")(tokens)
+        x = nn.Dense(4, name="masked")(x * mask[..., None])
+        return nn.Dense(3)(nn.tanh(x).mean(1))
+
+
+def test_a_set_of_baselines_of_a_model_with_a_mask_for_each_example():
+    mask = jnp.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    points = np.array([[0, 0, 0], [1, 2, 3], [4, 5, 6]])  # as many as examples: theirs are not their masks
+    variables = Masked().init(jax.random.key(0), TOKENS, mask=mask)
+    model = jv.Model.from_linen(Masked(), variables, mask=mask)
+    found = jv.at_layer(jv.deep_shap, "tokens")(model, TOKENS, target=1, baselines=points)
+    for i in range(3):
+        alone = jv.Model.from_linen(Masked(), variables, mask=mask[i : i + 1])
+        close(
+            found[i : i + 1], jv.at_layer(jv.deep_shap, "tokens")(alone, TOKENS[i : i + 1], target=1, baselines=points)
+        )
+    with pytest.raises(ValueError, match="on which the activation of 'masked' at a baseline depends"):
+        jv.at_layer(jv.deep_shap, "masked")(model, TOKENS, target=1, baselines=points)
+
+
 def test_around_and_inside_of_smoothing(sentences):
     key = jax.random.key(3)
     inside = jv.at_layer(jv.smooth(jv.integrated_gradients, samples=2), "dense")

@@ -51,6 +51,30 @@ MODEL = jv.Model.from_function(network, (jnp.ones((2, 3)), jnp.ones((12, 4))))
 IMAGE = jnp.ones((1, 4, 4, 2))
 
 
+def test_a_map_of_each_channel():
+    weights, image = (RANDOM.normal(size=shape).astype(np.float32) for shape in ((12, 4), (2, 4, 4, 2)))
+    model = jv.Model.from_function(network, (np.asarray(RANDOM.normal(size=(2, 3)), np.float32), weights))
+    settings = {"layer": "grid", "target": 1, "relu": False}
+    for upsample, shape in ((False, (2, 2, 2, 3)), (True, (2, 4, 4, 3)), ((5, 7), (2, 5, 7, 3))):
+        found = jv.grad_cam(model, image, upsample=upsample, channels=True, **settings)
+        assert found.shape == shape
+        np.testing.assert_allclose(
+            found.sum(axis=-1), jv.grad_cam(model, image, upsample=upsample, **settings), rtol=1e-4, atol=1e-5
+        )
+    shares = jv.grad_cam(model, image, channels=True, **{**settings, "layer": ("grid",)})
+    np.testing.assert_allclose(np.abs(shares).max(axis=(1, 2, 3)), np.ones(2), rtol=0.3)
+    with pytest.raises(
+        ValueError, match=r"^grad_cam: upsample must be one positive int for each of the layer's 2 spatial"
+    ):
+        jv.grad_cam(model, image, channels=True, upsample=(4, 4, 4), **settings)
+    with pytest.raises(TypeError, match=r"^grad_cam: channels must be True or False, got 1"):
+        jv.grad_cam(model, image, channels=1, **settings)
+    with pytest.raises(
+        ValueError, match=r"^guided_grad_cam: interpolation must be one of 'linear', 'nearest', 'cubic'"
+    ):
+        jv.guided_grad_cam(model, image, layer="grid", target=1, interpolation="bilinear")
+
+
 def test_upsample_to_a_size():
     model = MODEL
     assert jv.grad_cam(model, IMAGE, layer="grid", target=0, upsample=(5, 7)).shape == (1, 5, 7)

@@ -124,6 +124,41 @@ def test_the_path_is_followed_behind_a_convolution_that_is_computed_in_another_w
     close(through, jv.integrated_gradients(model, inputs, target=1), 1e-4)
 
 
+def test_units_by_a_function(smooth_network):
+    model, inputs, _ = smooth_network
+    settings = {"layer": "hidden", "target": 0, "steps": 8}
+    each = [jv.neuron_conductance(model, inputs, unit=unit, **settings) for unit in (1, 4)]
+    several = jv.neuron_conductance(model, inputs, unit=lambda hidden: hidden[:, jnp.array([1, 4])], **settings)
+    close(several, each[0] + each[1])
+    weighted = jv.neuron_conductance(model, inputs, unit=lambda hidden: hidden[:, 1] - 2 * hidden[:, 4], **settings)
+    close(weighted, each[0] - 2 * each[1])
+
+
+def pair_network(params: Any, x: jax.Array) -> jax.Array:
+    one, other = jv.tag((jnp.tanh(x @ params), x**2), "pair")
+    return one.sum(axis=1) + other.sum(axis=1)
+
+
+def test_a_unit_of_a_layer_of_several_arrays():
+    model, x = jv.Model.from_function(pair_network, jnp.ones((3, 2))), jnp.arange(6.0).reshape(2, 3)
+    found = jv.neuron_conductance(model, x, layer="pair", unit=lambda pair: pair[1][:, 2], steps=4)
+    close(found, jnp.array([[0.0, 0.0, 1.0]]) * x**2)
+    with pytest.raises(
+        ValueError, match="layer 'pair' has 2 arrays as its activation, not one; give a callable as unit"
+    ):
+        jv.neuron_conductance(model, x, layer="pair", unit=0)
+
+
+def test_several_layers(smooth_network):
+    model, inputs, _ = smooth_network
+    for method in (jv.conductance, jv.internal_influence):
+        found = method(model, inputs, layer=("hid*",), target=1, steps=4)
+        assert list(found) == ["hidden"]
+        close(found["hidden"], method(model, inputs, layer="hidden", target=1, steps=4))
+        with pytest.raises(ValueError, match="layer 'hiden' not found"):
+            method(model, inputs, layer=("hidden", "hiden"), target=1)
+
+
 @pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # targets that the unit does not lead to
 def test_a_second_call_traces_nothing():
     traces = []
@@ -162,5 +197,15 @@ def test_wrong_calls(smooth_network):
         match=r"neuron_conductance: there is no unit\(7\) in layer .hidden., whose activation has the shape \(4, 5\)",
     ):
         jv.neuron_conductance(model, inputs, layer="hidden", unit=7, target=0)
+    for unit, error, message in (
+        (
+            lambda hidden: hidden[:, 7, 7],
+            ValueError,
+            r"unit, a callable, cannot be applied to the activation, \(4, 5\)",
+        ),
+        (lambda hidden: hidden > 0, TypeError, "unit, a callable, must map .* units that are chosen, got bool"),
+    ):
+        with pytest.raises((error, IndexError), match=f"^neuron_conductance: {message}"):
+            jv.neuron_conductance(model, inputs, layer="hidden", unit=unit, target=0)
     with pytest.raises(TypeError, match="neuron_conductance: inputs has dtype int32"):
         jv.neuron_conductance(model, jnp.ones((4, 3), int), layer="hidden", unit=0, target=0)

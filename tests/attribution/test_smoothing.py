@@ -54,6 +54,34 @@ def _gradient_in_chunks(model, inputs, *, target=None, chunk_size=None):
     return jv.gradient(model, inputs, target=target)
 
 
+@pytest.mark.parametrize("method", [jv.integrated_gradients, jv.deeplift])  # sample by sample, and many at once
+def test_a_baseline_drawn_for_each_sample(method):
+    # For the sum of squares the attribution is x^2 - b^2: its mean over draws tells how often each baseline was drawn.
+    traces = []
+    model = jv.Model.from_function(lambda params, x: (traces.append(None), (x**2).sum(axis=1))[1], ())
+    points = np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]], np.float32)
+    smoothed = jv.smooth(method, samples=60, noise=0.0)
+    found = np.asarray(smoothed(model, INPUTS, baselines=points, key=KEY))
+    shares = (np.asarray(INPUTS) ** 2 - found) / 4
+    np.testing.assert_allclose(shares, np.broadcast_to(shares[:, :1], shares.shape), atol=1e-5)  # one for all features
+    assert (np.abs(shares[:, 0] - 0.5) < 0.2).all()
+    assert shares[0, 0] != shares[1, 0]  # each example has its own
+    np.testing.assert_allclose(shares[:, 0] * 60, np.round(shares[:, 0] * 60), atol=2e-3)
+    np.testing.assert_allclose(
+        smoothed(model, INPUTS, baselines=points, key=KEY, chunk_size=7), found, rtol=1e-5, atol=1e-5
+    )
+    few = jv.smooth(method, samples=2, noise=0.1)
+    jitted = jax.jit(lambda inputs: few(model, inputs, baselines=points, key=KEY))(INPUTS)
+    np.testing.assert_allclose(jitted, few(model, INPUTS, baselines=points, key=KEY), rtol=1e-4, atol=1e-4)
+    before = len(traces)
+    smoothed(model, INPUTS, baselines=points + 1, key=jax.random.key(9))
+    assert before == len(traces)
+    with pytest.raises(TypeError, match="baseline and baselines are both given"):
+        smoothed(model, INPUTS, baselines=points, baseline=0.0, key=KEY)
+    with pytest.raises(ValueError, match=r"baselines must have the shape \(k, 3\), got \(2, 2\)"):
+        smoothed(model, INPUTS, baselines=points[:, :2], key=KEY)
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [

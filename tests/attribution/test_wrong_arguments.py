@@ -216,14 +216,26 @@ def test_progress_is_a_flag(name):
     ("settings", "error", "words"),
     [
         ({"layer": "cnv"}, ValueError, "layer 'cnv' not found; layers: conv"),
-        ({"layer": ["conv"]}, TypeError, "layer must be a path string, got list"),
-        ({"layer": ()}, TypeError, "layer must be a path string, got tuple"),
+        ({"layer": 3}, TypeError, "layer must be a path string, got int"),
         ({"side": "middle"}, ValueError, "side must be one of 'output', 'input', got 'middle'"),
     ],
 )
 def test_layers(name, settings, error, words):
     with pytest.raises(error, match=f"^{name}: {words}"):
         getattr(jv, name)(MODEL, X, target=1, **METHODS[name] | settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "words"),
+    [
+        *((name, layer, "a path string") for name in ("lrp", "neuron_conductance") for layer in (["conv"], ())),
+        *((name, (), "the path of a layer, or a tuple of paths") for name in ("conductance", "internal_influence")),
+        *((name, ["conv", 3], "a path string, got int") for name in ("conductance", "internal_influence")),
+    ],
+)
+def test_several_layers(name, layer, words):
+    with pytest.raises(TypeError, match=f"^{name}: layer must be {words}"):
+        getattr(jv, name)(MODEL, X, target=1, **METHODS[name] | {"layer": layer})
 
 
 def test_a_side_is_checked_without_a_layer():
@@ -248,7 +260,7 @@ def test_layers_are_named_once():
     ("settings", "words"),
     [
         ({"surrogate": lambda members, scores, weights: None}, r"surrogate must give .* of shape \(4,\), got None"),
-        ({"sampler": lambda key, samples, groups: None}, r"sampler must give an array of shape \(9, 4\), got None"),
+        ({"sampler": lambda key, samples, groups: None}, r"sampler must give an array of shape .*\(9, 4\), got None"),
         ({"kernel_width": jnp.float32(np.nan)}, "kernel_width must be finite and more than 0, got nan"),
         ({"strength": jnp.float32(-1.0)}, "strength must be finite and at least 0, got -1.0"),
     ],

@@ -1,12 +1,16 @@
-"""How a layer's channels, once they are weighted, make one map: their sum, or what most of them share."""
+"""How a layer's channels, once they are weighted, make one map: their sum, or what most of them share; or stay."""
 
 import jax
 import jax.numpy as jnp
 
+from jaxviz.attribution.cam.maps import Wanted
 
-def joined(values: jax.Array, eigen_smooth: bool) -> jax.Array:
-    """The map `(batch, *grid)` of weighted channels `(batch, *grid, channels)`."""
-    return component(values) if eigen_smooth else values.sum(axis=-1)
+
+def joined(wanted: Wanted, values: jax.Array) -> jax.Array:
+    """The map `(batch, *grid)` of weighted channels `(batch, *grid, channels)`, or these where they are wanted."""
+    if wanted.channels:
+        return values
+    return component(values) if wanted.eigen_smooth else values.sum(axis=-1)
 
 
 def component(values: jax.Array) -> jax.Array:

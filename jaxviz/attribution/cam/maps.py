@@ -30,9 +30,18 @@ class Wanted:
     relu: bool
     upsample: Size
     eigen_smooth: bool = False
+    channels: bool = False  # whether maps have the layer's channels, as their last axis
 
 
-def wanted(function: str, layer: Any, side: Any, relu: Any, upsample: Any, eigen_smooth: Any = False) -> Wanted:
+def wanted(
+    function: str,
+    layer: Any,
+    side: Any,
+    relu: Any,
+    upsample: Any,
+    eigen_smooth: Any = False,
+    channels: Any = False,
+) -> Wanted:
     """The settings that all methods have, checked."""
     if isinstance(layer, list):
         layer = tuple(layer)
@@ -50,7 +59,11 @@ def wanted(function: str, layer: Any, side: Any, relu: Any, upsample: Any, eigen
             f"{function}: upsample must be True, False or the size wanted as a tuple of ints, got {given(upsample)}"
         )
     relu, eigen_smooth = check_flag(function, "relu", relu), check_flag(function, "eigen_smooth", eigen_smooth)
-    return Wanted(function, layer, side, relu, upsample, eigen_smooth)
+    if check_flag(function, "channels", channels) and eigen_smooth:
+        raise ValueError(
+            f"{function}: channels=True keeps channels apart, of which eigen_smooth=True makes one map; give one"
+        )
+    return Wanted(function, layer, side, relu, upsample, eigen_smooth, channels)
 
 
 def _is_flag(side: Any) -> bool:
@@ -132,30 +145,40 @@ def _grids(wanted: Wanted, found: list[Site], values: Any, inputs: Any) -> list[
 
 def finish(wanted: Wanted, cams: list[jax.Array], inputs: Any) -> jax.Array:
     """The map asked for, of those of the layers: negative values left out, in the size wanted; of several layers the mean."""
+    axes = cams[0].ndim - 1 - wanted.channels
+    depths = [str(cam.shape[-1]) for cam in cams]
+    if wanted.channels and len(set(depths)) > 1:
+        raise ValueError(
+            f"{wanted.function}: the layers have different numbers of channels, {', '.join(depths)}; give channels=False"
+        )
     if wanted.upsample is False:
-        sizes = {cam.shape[1:] for cam in cams}
+        sizes = {cam.shape[1 : 1 + axes] for cam in cams}
         if len(sizes) > 1:
             raise ValueError(
                 f"{wanted.function}: the layers have grids of several sizes, {', '.join(map(str, sorted(sizes)))}; give "
                 "upsample=True, or the size wanted"
             )
         return combine(wanted, cams, None)
-    size = wanted.upsample if isinstance(wanted.upsample, tuple) else _spatial(wanted.function, cams[0], inputs)
+    size = wanted.upsample if isinstance(wanted.upsample, tuple) else _spatial(wanted.function, axes, inputs)
     for cam in cams:
-        if len(size) != cam.ndim - 1 or not all(hasattr(side, "__index__") and side >= 1 for side in size):
+        if len(size) != cam.ndim - 1 - wanted.channels or not all(
+            hasattr(side, "__index__") and side >= 1 for side in size
+        ):
             raise ValueError(
-                f"{wanted.function}: upsample must be one positive int for each of the layer's {cam.ndim - 1} spatial axes, "
-                f"got {size}"
+                f"{wanted.function}: upsample must be one positive int for each of the layer's "
+                f"{cam.ndim - 1 - wanted.channels} spatial axes, got {size}"
             )
     return combine(wanted, cams, size)
 
 
-def combine(wanted: Wanted, cams: list[jax.Array], size: tuple[int, ...] | None) -> jax.Array:
+def combine(
+    wanted: Wanted, cams: list[jax.Array], size: tuple[int, ...] | None, interpolation: str = "linear"
+) -> jax.Array:
     """The map of one layer as it is; of a tuple of layers the mean, each as a share of its largest value in an example."""
     cams = [jax.nn.relu(cam) if wanted.relu else cam for cam in cams]
     if isinstance(wanted.layer, str):
-        return resized(cams[0], size)
-    shares = [resized(_share(cam), size) for cam in cams]
+        return resized(cams[0], size, interpolation)
+    shares = [resized(_share(cam), size, interpolation) for cam in cams]
     return sum(shares[1:], shares[0]) / len(shares)
 
 
@@ -164,21 +187,21 @@ def _share(cam: jax.Array) -> jax.Array:
     return cam / jnp.where(largest == 0, jnp.ones_like(largest), largest)
 
 
-def resized(values: jax.Array, size: tuple[int, ...] | None) -> jax.Array:
-    """Values `(batch, *grid)` or `(batch, *grid, channels)` in another size of the grid, by linear interpolation."""
+def resized(values: jax.Array, size: tuple[int, ...] | None, interpolation: str = "linear") -> jax.Array:
+    """Values `(batch, *grid)` or `(batch, *grid, channels)` in another size of the grid."""
     if size is None:
         return values
     rest = values.shape[1 + len(size) :]
-    return jax.image.resize(values, (values.shape[0], *size, *rest), "linear", antialias=False)
+    return jax.image.resize(values, (values.shape[0], *size, *rest), interpolation, antialias=False)
 
 
-def _spatial(function: str, cam: jax.Array, inputs: Any) -> tuple[int, ...]:
+def _spatial(function: str, axes: int, inputs: Any) -> tuple[int, ...]:
     """The spatial axes of the input that the map is of."""
-    shapes = {leaf.shape[1:-1] for leaf in jax.tree.leaves(inputs) if leaf.ndim == cam.ndim + 1}
+    shapes = {leaf.shape[1:-1] for leaf in jax.tree.leaves(inputs) if leaf.ndim == axes + 2}
     if len(shapes) == 1:
         return shapes.pop()
     found = [leaf.shape for leaf in jax.tree.leaves(inputs)]
     raise ValueError(
-        f"{function}: the layer's map has {cam.ndim - 1} spatial axes, and the inputs of shapes {found} do not tell one "
+        f"{function}: the layer's map has {axes} spatial axes, and the inputs of shapes {found} do not tell one "
         "size for it; give upsample=(size, ...) or upsample=False"
     )

@@ -294,5 +294,5 @@ def _weighted(wanted: Wanted, weights: list[jax.Array], grids: OrderedDict[str, 
     cams = []
     for weight, grid in zip(weights, grids.values(), strict=True):
         shape = (grid.shape[0], *[1] * (grid.ndim - 2), grid.shape[-1])
-        cams.append(joined(weight.T.reshape(shape).astype(grid.dtype) * grid, wanted.eigen_smooth))
+        cams.append(joined(wanted, weight.T.reshape(shape).astype(grid.dtype) * grid))
     return finish(wanted, cams, inputs)

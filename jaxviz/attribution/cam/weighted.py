@@ -30,6 +30,7 @@ def grad_cam(
     relu: bool = True,
     upsample: Size = True,
     eigen_smooth: bool = False,
+    channels: bool = False,
 ) -> jax.Array:
     """Grad-CAM: a layer's channels, weighted by the mean of the score's gradient over their positions.
 
@@ -51,9 +52,10 @@ def grad_cam(
             layer. A tuple of ints is the size wanted; False leaves the layer's grid.
         eigen_smooth: True makes the map of the weighted channels' first principal component over positions, in place of their
             sum: less of what few channels show alone, at the price of the map's scale and zero. Its sign is that of the sum.
+        channels: True leaves out the sum over channels: a map of each, `relu` being of each, too.
 
     Returns:
-        The map of each example, without channels, of the activation's dtype: `(batch, *spatial)`.
+        The map of each example, of the activation's dtype: `(batch, *spatial)`, or with channels `(batch, *spatial, channels)`.
 
     Raises:
         TypeError, ValueError: as for `gradient`, and if the layer is not found or has no spatial axes, its tokens make no grid,
@@ -71,15 +73,17 @@ def grad_cam(
 
     Note:
         Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its
-        own. pytorch-grad-cam stretches every map to the range from 0 to 1; here a map keeps its scale, and a map that is 0
-        everywhere stays so. Over several layers it takes the mean of the stretched maps, and stretches that. Its `aug_smooth` is
-        `jaxviz.augmented(grad_cam)`, its `targets` are callables as target, and Finer-CAM is such a target.
+        own; `channels=True` is its `attr_dim_summation=False`. pytorch-grad-cam stretches every map to the range from 0 to 1;
+        here a map keeps its scale, and a map that is 0 everywhere stays so. Over several layers it takes the mean of the
+        stretched maps, and stretches that. Its `aug_smooth` is `jaxviz.augmented(grad_cam)`, its `targets` are callables as
+        target, and Finer-CAM is such a target.
 
     References:
         R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra. Grad-CAM: Visual Explanations from Deep Networks
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
-    return _mapped(mean_weighted, wanted("grad_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
+    asked = wanted("grad_cam", layer, side, relu, upsample, eigen_smooth, channels)
+    return _mapped(mean_weighted, asked, model, inputs, target)
 
 
 @cautious
@@ -297,7 +301,7 @@ def _mapped(combine: Combine, wanted: Wanted, model: Any, inputs: Any, target: A
 @functools.partial(jit, static_argnums=(0, 1))
 def _weighted_map(combine: Combine, wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
     pairs = activations_and_gradients(wanted, model, inputs, target)
-    cams = [joined(combine(*pair), wanted.eigen_smooth) for pair in pairs]
+    cams = [joined(wanted, combine(*pair)) for pair in pairs]
     return finish(wanted, cams, inputs)
 
 

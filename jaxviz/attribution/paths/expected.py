@@ -25,7 +25,7 @@ def expected_gradients(
     baselines: Any,
     target: TargetLike = None,
     samples: int = 50,
-    noise: float = 0.0,
+    noise: float | tuple[float, ...] = 0.0,
     multiply_by_inputs: bool = True,
     key: jax.Array | None = None,
     chunk_size: int | None = None,
@@ -49,7 +49,8 @@ def expected_gradients(
             noise, the model's first affine stretch is computed once for each baseline, if the values at its end have a batch
             axis and the baselines (batches of them without multiply_by_inputs) are fewer than samples, and no more than a
             chunk's samples.
-        noise: standard deviation of normal noise on the inputs, in their units, at least 0.
+        noise: standard deviation of normal noise on the inputs, in their units, at least 0; a tuple has one for each of several
+            inputs.
         multiply_by_inputs: False leaves out the factor: the mean gradient.
         key: a `jax.random.key`; the same key gives the same bits, whatever chunk_size.
         chunk_size: most model evaluations (samples x examples) in flight, at least one sample; memory grows with it, and not
@@ -82,18 +83,18 @@ def expected_gradients(
     inputs, prepared = prepare(name, model, inputs, target)
     baselines = jax.tree.map(jnp.asarray, baseline_set(name, baselines, inputs))
     check_count(name, "samples", samples)
-    level = np.asarray(check_number(name, "noise", noise, 0), np.float32)
     key = check_key(name, key)
     multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
+    levels = _levels(name, noise, len(leaves))
     sizes = chunks.sizes(
         samples, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)
     )
     numbers = np.arange(samples, dtype=np.uint32)
     how: dict[str, Any] = {"progress": progress, "label": "expected gradients"}
     # With noise, each sample has a path of its own.
-    axes = None if level else _axes(model, inputs, baselines, sizes, multiplied)
+    axes = None if any(levels) else _axes(model, inputs, baselines, sizes, multiplied)
     if axes is not None:
         paths = bundle.ends(model, inputs, baselines, axes)
 
@@ -107,9 +108,18 @@ def expected_gradients(
         return _mean(bundle.at_inputs(model, inputs, baselines, total, axes, multiplied), samples)
 
     def step(total: Any, numbers: np.ndarray) -> Any:
-        return _add(total, _shares(numbers, model, inputs, baselines, level, key, prepared, multiplied))
+        return _add(total, _shares(numbers, model, inputs, baselines, levels, key, prepared, multiplied))
 
     return _mean(chunks.fold(step, jax.tree.map(jnp.zeros_like, inputs), numbers, sizes, **how), samples)
+
+
+def _levels(function: str, noise: Any, count: int) -> list[np.ndarray]:
+    """The noise of each input."""
+    if not isinstance(noise, tuple | list):
+        return [np.asarray(check_number(function, "noise", noise, 0), np.float32)] * count
+    if len(noise) != count:
+        raise ValueError(f"{function}: there are {count} inputs, but noise has {len(noise)} entries")
+    return [np.asarray(check_number(function, f"noise[{i}]", level, 0), np.float32) for i, level in enumerate(noise)]
 
 
 def _mean(total: Any, samples: int) -> Any:
@@ -146,7 +156,7 @@ def _shares(
     model: Model,
     inputs: Any,
     baselines: Any,
-    noise: jax.Array,
+    noise: list[jax.Array],
     key: jax.Array,
     target: Target,
     multiply_by_inputs: bool,
@@ -159,8 +169,8 @@ def _shares(
         chosen, place, noise_key = draw(key, number, leaves[0].shape[0], len(sets[0]))
         keys = jax.random.split(noise_key, len(leaves))
         ends = [
-            leaf + noise.astype(leaf.dtype) * jax.random.normal(one_key, leaf.shape, leaf.dtype)
-            for leaf, one_key in zip(leaves, keys, strict=True)
+            leaf + level.astype(leaf.dtype) * jax.random.normal(one_key, leaf.shape, leaf.dtype)
+            for leaf, level, one_key in zip(leaves, noise, keys, strict=True)
         ]
         starts = [points[chosen] for points in sets]
         ways = [end - start for end, start in zip(ends, starts, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxviz import chunks
 from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.paths import line, quadratures
 from jaxviz.checks import check_flag
@@ -94,7 +95,13 @@ def integrated_gradients(
 
 
 def completeness_gap(
-    model: Model, inputs: Any, attribution: Any, *, target: TargetLike = None, baseline: Any = None
+    model: Model,
+    inputs: Any,
+    attribution: Any,
+    *,
+    target: TargetLike = None,
+    baseline: Any = None,
+    baselines: Any = None,
 ) -> jax.Array:
     """By how much an attribution misses what it should sum to.
 
@@ -102,16 +109,19 @@ def completeness_gap(
 
     Args:
         model: the model.
-        inputs: as for `gradient`.
-        attribution: what a method gave for them: of the structure and shapes of inputs.
+        inputs: as for `gradient`, or integers (token ids).
+        attribution: what a method gave for them: of the structure and shapes of inputs, or of a layer through which the whole
+            score passes (or of several together, a dict), whose arrays have the batch as axis 0.
         target: as the method was given.
         baseline: as the method was given.
+        baselines: in place of baseline, the set that the method was given; the mean of its scores is meant.
 
     Returns:
         The gap of each example, `(batch,)`, in units of the score: 0 for a complete attribution.
 
     Raises:
-        TypeError, ValueError: as for `integrated_gradients`, and if the attribution has other shapes than inputs.
+        TypeError, ValueError: as for `integrated_gradients`, and if the attribution has an array whose axis 0 is not the batch,
+            or both baseline and baselines are given.
 
     Example:
         >>> import jax.numpy as jnp, jaxviz as jv
@@ -119,16 +129,34 @@ def completeness_gap(
         >>> inputs = jnp.array([[1.0, 3.0]])
         >>> completeness_gap(model, inputs, jv.input_x_gradient(model, inputs))  # 20 is said of a score of 10
         Array([10.], dtype=float32)
+
+    Note:
+        Captum's `return_convergence_delta`. For methods with a set of baselines it gives a gap for each sample there.
     """
     name = "completeness_gap"
-    inputs, prepared = prepare(name, model, inputs, target)
-    baseline = baseline_like(name, baseline, inputs)
-    if jax.tree.map(jnp.shape, attribution) != jax.tree.map(jnp.shape, inputs):
+    inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
+    batch = jax.tree.leaves(inputs)[0].shape[0]
+    leaves = jax.tree.leaves(attribution)
+    like_inputs = jax.tree.map(jnp.shape, attribution) == jax.tree.map(jnp.shape, inputs)
+    of_layers = leaves and all(jnp.ndim(leaf) > 1 and jnp.shape(leaf)[0] == batch for leaf in leaves)
+    if not (like_inputs or of_layers):
         raise ValueError(
-            f"{name}: attribution must have the structure and shapes of inputs, {jax.tree.map(jnp.shape, inputs)}, "
-            f"got {jax.tree.map(jnp.shape, attribution)}"
+            f"{name}: attribution must have the structure and shapes of inputs, {jax.tree.map(jnp.shape, inputs)}, or arrays of "
+            f"a layer with the batch of {batch} as axis 0, got {jax.tree.map(jnp.shape, attribution)}"
         )
-    return _gap(model, inputs, attribution, prepared, baseline)
+    if baselines is None:
+        return _gap(model, inputs, leaves, prepared, _scores(model, baseline_like(name, baseline, inputs), prepared))
+    if baseline is not None:
+        raise TypeError(f"{name}: baseline and baselines are both given; give what the method was given")
+    points = baseline_set(name, baselines, inputs)
+    count = jax.tree.leaves(points)[0].shape[0]
+    total = chunks.fold(
+        functools.partial(_add_scores, model=model, inputs=inputs, target=prepared),
+        jnp.zeros_like(_scores(model, inputs, prepared)),
+        points,
+        quadratures.sizes(count, inputs, None),
+    )
+    return _gap(model, inputs, leaves, prepared, total / count)
 
 
 @jit
@@ -144,9 +172,23 @@ def _gradients(
 
 
 @jit
-def _gap(model: Model, inputs: Any, attribution: Any, target: Target, baseline: Any) -> jax.Array:
-    difference = select(model(inputs), target) - select(model(baseline), target)
-    sums = [
-        leaf.reshape(leaf.shape[0], -1).sum(axis=1).astype(difference.dtype) for leaf in jax.tree.leaves(attribution)
-    ]
+def _scores(model: Model, inputs: Any, target: Target) -> jax.Array:
+    return select(model(inputs), target)
+
+
+@jit(donate_argnums=0)
+def _add_scores(total: jax.Array, points: Any, model: Model, inputs: Any, target: Target) -> jax.Array:
+    """Adds the scores that each example would have at some baselines."""
+
+    def one(point: Any) -> jax.Array:
+        everywhere = jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), point, inputs)
+        return select(model(everywhere), target)
+
+    return total + jax.vmap(one)(points).sum(axis=0)
+
+
+@jit
+def _gap(model: Model, inputs: Any, leaves: list[Any], target: Target, reference: jax.Array) -> jax.Array:
+    difference = select(model(inputs), target) - reference
+    sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1).astype(difference.dtype) for leaf in leaves]
     return functools.reduce(jnp.add, sums) - difference

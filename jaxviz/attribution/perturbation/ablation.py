@@ -1,19 +1,21 @@
 """Ablation and permutation of features: what the score loses without one group of features."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.attribution.arguments import check_count, check_key
+from jaxviz.attribution.arguments import check_count, check_key, check_like
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation import nearby
 from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
-from jaxviz.checks import check_flag
+from jaxviz.checks import check_flag, check_function
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.static import Static
 from jaxviz.targets import TargetLike
 
 
@@ -95,6 +97,7 @@ def feature_permutation(
     target: TargetLike = None,
     mask: Any = None,
     samples: int = 1,
+    sampler: Callable[..., Any] | None = None,
     key: jax.Array | None = None,
     chunk_size: int | None = None,
     progress: bool = False,
@@ -108,10 +111,13 @@ def feature_permutation(
 
     Args:
         model: the model.
-        inputs: as for `feature_ablation`; the batch has at least 2 examples, and better many.
+        inputs: as for `feature_ablation`; the batch has at least 2 examples, and better many (with a sampler, 1 will do).
         target: as for `gradient`.
         mask: as for `feature_ablation`.
         samples: number of permutations, at least 1.
+        sampler: what draws other values: a callable `(key, inputs) -> inputs`, a JAX function that gives what has the structure,
+            shapes and dtypes of inputs, of which a group's features are taken; give the same one each time. None: a random cycle
+            through the batch.
         key: a `jax.random.key`; the same key draws the same permutations, whatever chunk_size.
         chunk_size: most model evaluations (samples x groups x examples) in flight, at least one group.
         progress: draw a progress bar.
@@ -120,8 +126,8 @@ def feature_permutation(
         The attribution, as for `feature_ablation`. It costs one evaluation per sample and group, and one.
 
     Raises:
-        TypeError, ValueError: as for `feature_ablation`, and if key is missing, the batch has one example only, or samples is
-            less than 1.
+        TypeError, ValueError: as for `feature_ablation`, and if key is missing, the batch has one example only, samples is less
+            than 1, or sampler gives something else.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -129,11 +135,17 @@ def feature_permutation(
         >>> feature_permutation(model, jnp.array([[1.0, 5.0], [4.0, 6.0]]), key=jax.random.key(0))
         Array([[-6.,  0.],
                [ 6.,  0.]], dtype=float32)
+        >>> def within_pairs(key, inputs):  # the values of an example of the same kind
+        ...     return inputs.reshape(-1, 2, *inputs.shape[1:])[:, ::-1].reshape(inputs.shape)
+        >>> pairs = jnp.array([[1.0, 5.0], [4.0, 6.0], [0.0, 2.0], [2.0, 3.0]])
+        >>> feature_permutation(model, pairs, sampler=within_pairs, key=jax.random.key(0))[:, 0]
+        Array([-6.,  6., -4.,  4.], dtype=float32)
 
     Note:
         Captum's `FeaturePermutation` draws from all permutations but the identity, so that in it an example may keep its own
         values, and lose nothing. Here the permutation is a cycle through the whole batch, drawn evenly from all such cycles: no
-        example keeps its values, and each of the others' is equally likely.
+        example keeps its values, and each of the others' is equally likely. `sampler` is Captum's `perm_func`, of all inputs at
+        once. Of a group that spans several inputs all values are of the same other example; in Captum each input has its own.
 
     References:
         L. Breiman. Random Forests. Machine Learning 45, 2001.
@@ -143,13 +155,15 @@ def feature_permutation(
     ours = game(name, model, inputs, target, mask, None, chunk_size)
     key = check_key(name, key)
     check_count(name, "samples", samples)
+    if sampler is not None:
+        check_function(name, "sampler", sampler, "a key and inputs")
     batch = jax.tree.leaves(ours.inputs)[0].shape[0]
-    if batch < 2:
+    if sampler is None and batch < 2:
         raise ValueError(f"{name}: the values of other examples are needed, but the batch has only one example")
     count = ours.groups.count
     variations = np.concatenate([[-1], indices(samples * count)]).astype(np.int32)
     parts = collect(
-        functools.partial(_scores_permuted, game=ours, key=key),
+        functools.partial(_scores_permuted, Static(sampler), game=ours, key=key),
         variations,
         ours.sizes(len(variations), chunk_size),
         progress=progress,
@@ -194,19 +208,24 @@ def _scores_without_nearby(
     return jax.vmap(score)(*variations)
 
 
-@jit
-def _scores_permuted(variations: jax.Array, game: Game, key: jax.Array) -> jax.Array:
-    batch = jax.tree.leaves(game.inputs)[0].shape[0]
+def _cycled(key: jax.Array, inputs: Any) -> Any:
+    """Each example's successor in a random order of all examples: one cycle."""
+    batch = jax.tree.leaves(inputs)[0].shape[0]
+    order = jax.random.permutation(key, batch)
+    successor = jnp.zeros(batch, order.dtype).at[order].set(jnp.roll(order, 1))
+    return jax.tree.map(lambda leaf: leaf[successor], inputs)
 
+
+@functools.partial(jit, static_argnums=0)
+def _scores_permuted(sampler: Static, variations: jax.Array, game: Game, key: jax.Array) -> jax.Array:
     def score(variation: jax.Array) -> jax.Array:
-        # The successors in a random order of all examples: one cycle.
-        order = jax.random.permutation(jax.random.fold_in(key, variation.astype(jnp.uint32)), batch)
-        successor = jnp.zeros(batch, order.dtype).at[order].set(jnp.roll(order, 1))
+        others = (sampler.value or _cycled)(jax.random.fold_in(key, variation.astype(jnp.uint32)), game.inputs)
+        check_like("feature_permutation", "sampler", others, game.inputs)
         keeps = jnp.arange(game.groups.count, dtype=jnp.int32) != jnp.where(
             variation < 0, -1, variation % game.groups.count
         )
         laid = game.groups.lay(keeps, game.inputs)
-        mixed = jax.tree.map(lambda keep, leaf: jnp.where(keep, leaf, leaf[successor]), laid, game.inputs)
+        mixed = jax.tree.map(jnp.where, laid, game.inputs, others)
         return scores_of(game.model, mixed, game.target)
 
     return jax.vmap(score)(variations)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.arguments import baseline_like, check_like, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
@@ -16,7 +16,7 @@ from jaxviz.attribution.rules.names import check_names
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
 from jaxviz.attribution.rules.score import check_rules, rewritten_score
-from jaxviz.checks import check_flag
+from jaxviz.checks import check_flag, check_function
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Program, Rule, Rules
@@ -32,6 +32,7 @@ def deeplift(
     target: TargetLike = None,
     baseline: Any = None,
     multiply_by_inputs: bool = True,
+    combine: Callable[[Any, Any, Any], Any] | None = None,
     rules: Mapping[str, Rule] | None = None,
 ) -> Any:
     """DeepLIFT (rescale rule): a share of the score's difference from a baseline for each input.
@@ -50,6 +51,8 @@ def deeplift(
         baseline: the point of no information: None (zeros), a number, an array that broadcasts to inputs, or a tuple of these
             for several inputs.
         multiply_by_inputs: False leaves out the factor `inputs - baseline`: the multipliers.
+        combine: what makes the attribution in place of that product: a callable `(multipliers, inputs, baseline) -> attribution`,
+            a JAX function of and to what has the structure, shapes and dtypes of inputs; give the same one each time.
         rules: rules of your own, by primitive (`"tanh"`), called function (`"silu()"`) or layer (`"Block_*/**:*"`), as in
             `jaxviz.program.Rules`. Those of `jaxviz.attribution.rules.rescale` may be put to use for a primitive that has none.
             A name that neither this model nor JAX has is an error.
@@ -58,7 +61,8 @@ def deeplift(
         The attribution, of the structure, shapes and dtypes of inputs. It costs about two gradients.
 
     Raises:
-        TypeError, ValueError: as for `gradient`, and if baseline does not broadcast to inputs, or a primitive has no rule.
+        TypeError, ValueError: as for `gradient`, and if baseline does not broadcast to inputs, a primitive has no rule, or
+            combine gives something else, or is given while multiply_by_inputs is False.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -72,7 +76,7 @@ def deeplift(
         quotient: the sum is wrong then), and leaves out the mean of what reaches a softmax from above. Its hooks are on
         arrays: the sum is wrong where what enters an activation is used elsewhere, too, or comes from another activation
         directly. What an index that depends on the inputs (`argmax`, `searchsorted`) brings in has no shares here;
-        `completeness_gap` tells how much.
+        `completeness_gap` tells how much. `combine` is Captum's `custom_attribution_func`.
 
     References:
         A. Shrikumar, P. Greenside, A. Kundaje. Learning Important Features Through Propagating Activation Differences. ICML 2017.
@@ -82,8 +86,7 @@ def deeplift(
     inputs, prepared = prepare(name, model, inputs, target)
     baseline = baseline_like(name, baseline, inputs)
     own = check_rules(name, rules)
-    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
-    return _deeplift(model, inputs, baseline, prepared, multiplied, own)
+    return _deeplift(model, inputs, baseline, prepared, _combination(name, multiply_by_inputs, combine), own)
 
 
 @cautious
@@ -94,6 +97,7 @@ def deep_shap(
     baselines: Any,
     target: TargetLike = None,
     multiply_by_inputs: bool = True,
+    combine: Callable[[Any, Any, Any], Any] | None = None,
     rules: Mapping[str, Rule] | None = None,
     chunk_size: int | None = None,
     progress: bool = False,
@@ -111,6 +115,7 @@ def deep_shap(
             inputs. Every example is compared with all of them.
         target: as for `gradient`.
         multiply_by_inputs: False gives the mean multipliers.
+        combine: as for `deeplift`, called for each baseline; the attribution is the mean of what it gives.
         rules: as for `deeplift`.
         chunk_size: most model evaluations (baselines x examples) in flight, at least one baseline; memory grows with it, and not
             with the number of baselines. None chooses by the size of the inputs.
@@ -138,12 +143,12 @@ def deep_shap(
     inputs, prepared = prepare(name, model, inputs, target)
     baselines = baseline_set(name, baselines, inputs)
     own = check_rules(name, rules)
-    multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
+    combined = _combination(name, multiply_by_inputs, combine)
     chunks.check_chunk_size(name, chunk_size)
     leaves = jax.tree.leaves(inputs)
     count = jax.tree.leaves(baselines)[0].shape[0]
     total = chunks.fold(
-        functools.partial(_add, model=model, inputs=inputs, target=prepared, multiply_by_inputs=multiplied, rules=own),
+        functools.partial(_add, model=model, inputs=inputs, target=prepared, combine=combined, rules=own),
         jax.tree.map(jnp.zeros_like, inputs),
         baselines,
         chunks.sizes(count, leaves[0].shape[0], chunk_size, values=sum(leaf.size // leaf.shape[0] for leaf in leaves)),
@@ -166,28 +171,47 @@ def multipliers(
     return jax.grad(lambda inputs: score(inputs).value.sum())(inputs)
 
 
+def _product(multipliers: Any, inputs: Any, baseline: Any) -> Any:
+    return jax.tree.map(lambda leaf, end, start: leaf * (end - start), multipliers, inputs, baseline)
+
+
+def _multipliers(multipliers: Any, inputs: Any, baseline: Any) -> Any:
+    return multipliers
+
+
+def _combination(function: str, multiply_by_inputs: Any, combine: Any) -> Static:
+    """What makes the attribution of multipliers, inputs and baseline."""
+    multiplied = check_flag(function, "multiply_by_inputs", multiply_by_inputs)
+    if combine is None:
+        return Static(_product if multiplied else _multipliers)
+    check_function(function, "combine", combine, "multipliers, inputs and baseline")
+    if not multiplied:
+        raise ValueError(
+            f"{function}: combine takes the place of the product, which multiply_by_inputs=False leaves out"
+        )
+    return Static(combine)
+
+
 def _attribution(
-    function: str, model: Model, inputs: Any, baseline: Any, target: Target, multiply_by_inputs: bool, rules: Static
+    function: str, model: Model, inputs: Any, baseline: Any, target: Target, combine: Static, rules: Static
 ) -> Any:
     table = Rules(function, RULES | rules.value, lift=pairs.lift, settle=pairs.settle)
     check = functools.partial(check_names, function, "rules", rules.value)
     found = multipliers(model, inputs, baseline, target, table, check)
-    if not multiply_by_inputs:
-        return found
-    return jax.tree.map(lambda leaf, end, start: leaf * (end - start), found, inputs, baseline)
+    attribution = combine.value(found, inputs, baseline)
+    check_like(function, "combine", attribution, inputs)
+    return attribution
 
 
-@jit(static_argnames=("multiply_by_inputs", "rules"))
-def _deeplift(model: Model, inputs: Any, baseline: Any, target: Target, multiply_by_inputs: bool, rules: Static) -> Any:
-    return _attribution("deeplift", model, inputs, baseline, target, multiply_by_inputs, rules)
+@jit(static_argnames=("combine", "rules"))
+def _deeplift(model: Model, inputs: Any, baseline: Any, target: Target, combine: Static, rules: Static) -> Any:
+    return _attribution("deeplift", model, inputs, baseline, target, combine, rules)
 
 
-@jit(static_argnames=("multiply_by_inputs", "rules"), donate_argnums=0)
-def _add(
-    total: Any, baselines: Any, model: Model, inputs: Any, target: Target, multiply_by_inputs: bool, rules: Static
-) -> Any:
+@jit(static_argnames=("combine", "rules"), donate_argnums=0)
+def _add(total: Any, baselines: Any, model: Model, inputs: Any, target: Target, combine: Static, rules: Static) -> Any:
     def one(baseline: Any) -> Any:
         everywhere = jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), baseline, inputs)
-        return _attribution("deep_shap", model, inputs, everywhere, target, multiply_by_inputs, rules)
+        return _attribution("deep_shap", model, inputs, everywhere, target, combine, rules)
 
     return jax.tree.map(lambda sum_, leaf: sum_ + leaf.sum(axis=0), total, jax.vmap(one)(baselines))

@@ -171,3 +171,20 @@ def test_the_stretch_is_computed_for_the_ends_alone():
 def test_wrong_calls(settings, error, message):
     with pytest.raises(error, match=f"expected_gradients: {message}"):
         jv.expected_gradients(MODEL, INPUTS, **{"target": 0, "baselines": BASELINES, "key": KEY, **settings})
+
+
+def test_noise_of_each_input():
+    model = jv.Model.from_function(lambda params, x: (x[0] ** 2).sum(axis=1) + (x[1] ** 2).sum(axis=1), ())
+    inputs, points = (jnp.zeros((2, 3)), jnp.zeros((2, 2))), (np.zeros((1, 3)), np.zeros((1, 2)))
+    settings: dict[str, Any] = {"baselines": points, "samples": 400, "key": KEY}
+    first, second = jv.expected_gradients(model, inputs, noise=(0.0, 2.0), **settings)
+    assert np.abs(first).max() == 0
+    # (x - b) * 2 u (x - b) in the mean is the variance.
+    assert close(second, np.full((2, 2), 4.0), 0.4)
+    alike = jv.expected_gradients(model, inputs, noise=(0.5, 0.5), **settings)
+    for ours, theirs in zip(alike, jv.expected_gradients(model, inputs, noise=0.5, **settings), strict=True):
+        assert np.array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"^expected_gradients: there are 2 inputs, but noise has 3 entries"):
+        jv.expected_gradients(model, inputs, noise=(0.0, 1.0, 2.0), **settings)
+    with pytest.raises(ValueError, match=r"^expected_gradients: noise\[1\] must be in \[0, inf\), got -1"):
+        jv.expected_gradients(model, inputs, noise=(0.0, -1.0), **settings)

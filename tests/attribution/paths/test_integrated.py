@@ -145,9 +145,36 @@ def test_errors(settings, error, words):
 
 def test_completeness_gap_wants_the_shapes_of_the_inputs():
     with pytest.raises(
-        ValueError, match=r"attribution must have the structure and shapes of inputs, \(3, 4\), got \(3,\)"
+        ValueError,
+        match=r"attribution must have the structure and shapes of inputs, \(3, 4\), or arrays of a layer with the batch of 3 as "
+        r"axis 0, got \(3,\)",
     ):
         jv.completeness_gap(MODEL, jnp.ones((3, 4)), jnp.ones(3), target=0)
+    with pytest.raises(ValueError, match=r"got \(2, 4\)"):
+        jv.completeness_gap(MODEL, jnp.ones((3, 4)), jnp.ones((2, 4)), target=0)
+    with pytest.raises(TypeError, match="baseline and baselines are both given"):
+        jv.completeness_gap(
+            MODEL, jnp.ones((3, 4)), jnp.ones((3, 4)), target=0, baseline=0.0, baselines=np.ones((2, 4))
+        )
+
+
+def words(params, tokens):
+    return jnp.tanh(jv.tag(params[0][tokens], "embedded") @ params[1]).sum(axis=1)
+
+
+def test_gaps_of_layers_of_token_ids_and_of_sets_of_baselines():
+    random = np.random.default_rng(0)
+    table, kernel = (jnp.asarray(random.normal(size=shape), jnp.float32) for shape in ((6, 3), (3, 2)))
+    model, tokens = jv.Model.from_function(words, (table, kernel)), np.array([[1, 2], [3, 5], [4, 4]])
+    points = np.array([[0, 0], [1, 5]])
+    found = jv.at_layer(jv.deep_shap, "embedded")(model, tokens, target=1, baselines=points)
+    scores = model(tokens)[:, 1]
+    np.testing.assert_allclose(
+        jv.completeness_gap(model, tokens, found, target=1, baselines=points), np.zeros(3), atol=1e-5
+    )
+    gap = jv.completeness_gap(model, tokens, {"embedded": found}, target=1, baseline=0)
+    means = model(points)[:, 1].mean()
+    np.testing.assert_allclose(gap, (scores - means) - (scores - model(points[:1])[:, 1]), atol=1e-5)
 
 
 MEMORY = """

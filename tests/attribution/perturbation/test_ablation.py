@@ -96,6 +96,53 @@ def test_permutation_over_many_samples_is_the_mean_over_the_other_examples():
     np.testing.assert_allclose(again, found, rtol=1e-4, atol=1e-5)
 
 
+def shifted(key: jax.Array, inputs: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), inputs)
+
+
+def test_other_values_by_a_sampler_of_ones_own():
+    model = jv.Model.from_function(two_inputs, EMBEDDING)
+    images = np.arange(1, 9, dtype=np.float32).reshape(2, 2, 2)
+    # The group 1 is the last token and the first row of the image, both of the other example.
+    found = jv.feature_permutation(
+        model, (TOKENS, images), mask=([0, 0, 1], [[1, 1], [2, 2]]), sampler=shifted, key=KEY
+    )
+    values, rows = np.asarray(EMBEDDING)[TOKENS], images.sum(axis=2)
+    worth = lambda values, rows: values.sum(axis=1) * rows.sum(axis=1)
+    losses = np.stack(
+        [
+            worth(values, rows) - worth(np.where(first, values[::-1], values), np.where(second, rows[::-1], rows))
+            for first, second in (([1, 1, 0], [0, 0]), ([0, 0, 1], [1, 0]), ([0, 0, 0], [0, 1]))
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(found[0], losses[:, [0, 0, 1]])
+    np.testing.assert_allclose(found[1], losses[:, [1, 2]][:, :, None].repeat(2, axis=2))
+
+
+def noisy(key: jax.Array, inputs: jax.Array) -> jax.Array:
+    return inputs + jax.random.normal(key, inputs.shape, inputs.dtype)
+
+
+def test_a_sampler_draws_anew_for_each_sample_and_group(small):
+    settings: dict[str, Any] = {"target": 1, "sampler": noisy, "samples": 3, "key": KEY}
+    found = jv.feature_permutation(small.model, small.inputs[:1], **settings)  # one example will do
+    again = jv.feature_permutation(small.model, small.inputs[:1], chunk_size=4, **settings)
+    np.testing.assert_allclose(again, found, rtol=1e-4, atol=1e-5)
+    losses = np.zeros(6)
+    for variation in range(18):
+        sample = np.asarray(noisy(jax.random.fold_in(KEY, variation), small.inputs[:1]))[0]
+        moved = np.where(np.arange(6) == variation % 6, sample, small.inputs[0])
+        losses[variation % 6] += (small.score(small.inputs[0]) - small.score(moved)) / 3
+    np.testing.assert_allclose(found[0], losses, rtol=1e-4, atol=1e-5)
+    for sampler, error, words in (
+        (3, TypeError, "sampler must be a function of a key and inputs, got 3"),
+        (lambda key, inputs: inputs[:, :2], ValueError, "sampler must give what has the structure, shapes and dtypes"),
+    ):
+        with pytest.raises(error, match=f"^feature_permutation: {words}"):
+            jv.feature_permutation(small.model, small.inputs, **{**settings, "sampler": sampler})
+
+
 @pytest.mark.parametrize(
     ("error", "message", "settings"),
     [
@@ -135,7 +182,12 @@ def test_a_traced_mask_and_a_batch_of_one(small):
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [(jv.feature_permutation, {"key": KEY}), (jv.shapley_values, {"baseline": 0.0}), (jv.feature_ablation, {})],
+    [
+        (jv.feature_permutation, {"key": KEY}),
+        (jv.feature_permutation, {"key": KEY, "sampler": shifted}),
+        (jv.shapley_values, {"baseline": 0.0}),
+        (jv.feature_ablation, {}),
+    ],
 )
 def test_other_values_of_the_same_shapes_trace_nothing(small, method, settings):
     traces = []
@@ -148,7 +200,9 @@ def test_other_values_of_the_same_shapes_trace_nothing(small, method, settings):
     method(model, small.inputs, target=1, mask=[0, 1, 1, 2, 2, 2], **settings)
     before = len(traces)
     assert before
-    other = {name: jax.random.key(9) if name == "key" else 0.5 for name in settings}
+    other = settings | {
+        name: value for name, value in {"key": jax.random.key(9), "baseline": 0.5}.items() if name in settings
+    }
     method(model, small.inputs + 1, target=np.array([0, 2, 1]), mask=[4, 4, 8, 8, 8, 3], **other)
     assert len(traces) == before
 

@@ -88,6 +88,81 @@ def test_tokens_with_a_mask_for_each_example():
     np.testing.assert_allclose(found, [[1, 2, 4, 8], [24, 24, 24, 1]], rtol=1e-3)
 
 
+def amounts(key: jax.Array, samples: int, groups: int) -> jax.Array:
+    return jax.random.uniform(key, (samples, 2))
+
+
+def halves(sample: jax.Array, inputs: jax.Array) -> jax.Array:
+    return inputs * jnp.repeat(sample, 3)[None]
+
+
+def moved(key: jax.Array, inputs: jax.Array) -> jax.Array:
+    return inputs + 0.3 * jax.random.normal(key, inputs.shape, inputs.dtype)
+
+
+def sums(sample: jax.Array, inputs: jax.Array) -> jax.Array:
+    return sample.reshape(len(sample), 2, 3).sum(axis=2)
+
+
+@pytest.mark.parametrize("surrogate", ["ridge", "lasso"])
+def test_spaces_of_ones_own(small, surrogate):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    strength = 0.01
+    model = linear_model.Ridge(strength) if surrogate == "ridge" else linear_model.Lasso(strength, tol=1e-10)
+    settings = {"samples": 40, "surrogate": surrogate, "strength": strength, "kernel": "euclidean", "key": KEY}
+    scaled = jv.lime(small.model, small.inputs, target=1, sampler=amounts, to_inputs=halves, **settings)
+    nearby = jv.lime(small.model, small.inputs, target=1, sampler=moved, to_features=sums, chunk_size=33, **settings)
+    assert scaled.shape == nearby.shape == (3, 2)
+    drawn = np.asarray(amounts(KEY, 40, 6), np.float64)
+    for i, example in enumerate(small.inputs.astype(np.float64)):
+        own = np.stack([moved(jax.random.fold_in(KEY, n), small.inputs)[i] for n in range(40)]).astype(np.float64)
+        for found, samples, features in (
+            (scaled, example * drawn.repeat(3, axis=1), drawn),
+            (nearby, own, own.reshape(40, 2, 3).sum(axis=2)),
+        ):
+            weights = np.exp(-np.square(samples - example).sum(axis=1) / 2)
+            expected = model.fit(features, small.score(samples), weights).coef_
+            np.testing.assert_allclose(found[i], expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("space", [{"sampler": amounts, "to_inputs": halves}, {"sampler": moved, "to_features": sums}])
+def test_other_values_in_a_space_trace_nothing(small, space):
+    traces = []
+
+    def apply(params, inputs):
+        traces.append(inputs.shape)
+        return small.model.apply(params, {}, inputs)
+
+    model = jv.Model.from_function(apply, small.model.params)
+    settings = {"samples": 8, "surrogate": "ridge", **space}
+    jv.lime(model, small.inputs, target=1, key=KEY, **settings)
+    before = len(traces)
+    assert before
+    jv.lime(model, small.inputs + 1, target=2, strength=3.0, key=jax.random.key(3), **settings)
+    assert len(traces) == before
+    jitted = jax.jit(lambda model, inputs: jv.lime(model, inputs, target=1, key=KEY, **settings))
+    np.testing.assert_allclose(
+        jitted(model, small.inputs), jv.lime(model, small.inputs, target=1, key=KEY, **settings), rtol=1e-3, atol=1e-5
+    )
+
+
+def swapped(key: jax.Array, tokens: jax.Array) -> jax.Array:
+    return jnp.where(jax.random.bernoulli(key, 0.5, tokens.shape), tokens, jnp.zeros_like(tokens))
+
+
+def kept(sample: jax.Array, tokens: jax.Array) -> jax.Array:
+    return (sample == tokens).astype(jnp.float32)
+
+
+def test_tokens_in_a_space_of_ones_own():
+    embedding = jnp.array([0.0, 1.0, 2.0, 4.0, 8.0])
+    model = jv.Model.from_function(lambda params, tokens: params[tokens].sum(axis=1), embedding)
+    tokens = np.array([[1, 2, 3, 4], [4, 4, 4, 1]])
+    settings = {"surrogate": "ridge", "strength": 1e-3, "samples": 60, "key": KEY}
+    found = jv.lime(model, tokens, sampler=swapped, to_features=kept, **settings)
+    np.testing.assert_allclose(found, [[1, 2, 4, 8], [8, 8, 8, 1]], rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("error", "message", "settings"),
     [
@@ -99,6 +174,23 @@ def test_tokens_with_a_mask_for_each_example():
         (ValueError, "strength belongs to the surrogates", {"surrogate": plain, "strength": 1.0}),
         (TypeError, "sampler must be None or callable", {"sampler": 3}),
         (ValueError, "sampler must give an array of shape", {"sampler": lambda key, samples, groups: jnp.ones(3)}),
+        (TypeError, "to_inputs needs a sampler", {"to_inputs": halves}),
+        (TypeError, "to_features must be a function of a sample and inputs, got 1", {"to_features": 1}),
+        (ValueError, "give one of them", {"sampler": moved, "to_inputs": halves, "to_features": sums}),
+        (ValueError, "mask is of groups", {"sampler": amounts, "to_inputs": halves, "mask": np.zeros(6, int)}),
+        (ValueError, "baseline is of groups", {"sampler": moved, "to_features": sums, "baseline": 0.0}),
+        (ValueError, "to_inputs must give what has", {"sampler": amounts, "to_inputs": lambda sample, inputs: sample}),
+        (ValueError, "sampler must give what has", {"sampler": lambda key, inputs: inputs[:1], "to_features": sums}),
+        (
+            ValueError,
+            "to_features must give an array of shape (batch, features) = (3, ...), got (3,)",
+            {"sampler": moved, "to_features": lambda sample, inputs: sample.sum(axis=1)},
+        ),
+        (
+            ValueError,
+            "sampler must give an array of shape (samples, features) = (8, ...), got (8,)",
+            {"sampler": lambda key, samples, groups: jnp.ones(8), "to_inputs": halves},
+        ),
         (ValueError, "kernel must give one weight per example", {"kernel": lambda inputs, *_: inputs}),
         (ValueError, "surrogate must give one coefficient per group", {"surrogate": lambda *data: data[1]}),
         (ValueError, "samples must be at least 1", {"samples": 0}),

@@ -151,10 +151,33 @@ def test_by_hand():
     np.testing.assert_allclose(jv.full_grad(model, x), [[1 + 0.5, 1 / 3 + 1, 0]], rtol=1e-6)
 
 
-def test_biases_of_some_layers():
+def two_convolutions():
     x = jnp.asarray(RANDOM.normal(size=(2, 4, 8, 2)), jnp.float32)
     module = nn.Sequential([nn.Conv(2, (3, 3)), nn.relu, nn.Conv(2, (3, 3)), lambda x: x.mean((1, 2))])
-    model = linen(module, x)
+    return linen(module, x), x
+
+
+def test_principal_component():
+    model, x = two_convolutions()
+    of_inputs, biases = parts_of(model, x)
+    found = np.asarray(jv.full_grad(model, x, target=1, eigen_smooth=True))
+    plain = np.asarray(jv.full_grad(model, x, target=1))
+    for example in range(2):
+        channels = []
+        for part in (of_inputs, *(part for _, part in biases if part.ndim == 4)):
+            sizes = np.abs(part[example].astype(np.float64))
+            sizes = (sizes - sizes.min()) / (sizes.max() - sizes.min())
+            channels.append(sizes if part is of_inputs else sizes.sum(axis=-1, keepdims=True))
+        matrix = np.concatenate(channels, axis=-1).reshape(32, -1)
+        np.testing.assert_allclose(matrix.sum(axis=1), plain[example].ravel(), atol=1e-5)
+        left, sizes, _ = np.linalg.svd(matrix - matrix.mean(axis=0))
+        expected = (left[:, 0] * sizes[0]).reshape(4, 8)
+        expected *= np.sign((expected * plain[example]).sum())
+        np.testing.assert_allclose(found[example], expected, atol=1e-5)
+
+
+def test_biases_of_some_layers():
+    model, x = two_convolutions()
     every, first, second, both = (
         np.asarray(jv.full_grad(model, x, target=0, layer=layer))
         for layer in (None, "layers_0", ["layers_2"], ("layers_*",))

@@ -158,6 +158,9 @@ METHODS = {
     "shapley_sampling": Row(
         jv.shapley_sampling, {"samples": 2, "baseline": 0.1, "key": KEY}, chunked=True, complete=True
     ),
+    "kernel_shap of few": Row(
+        jv.kernel_shap, {"samples": 100, "nonzero": 5, "baseline": 0.1, "key": KEY}, chunked=True, complete=True
+    ),
     "kernel_shap": Row(jv.kernel_shap, {"samples": 400, "baseline": 0.1, "key": KEY}, chunked=True, complete=True),
     "lime": Row(
         jv.lime, {"samples": 40, "surrogate": "ridge", "mask": TILES, "baseline": 0.1, "key": KEY}, chunked=True

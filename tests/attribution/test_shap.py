@@ -101,6 +101,16 @@ def test_kernel_shap_of_all_coalitions(case):
     assert distance(ours, case.theirs["kernel/all"][..., OUTPUT]) < 1e-9
 
 
+def test_kernel_shap_of_few_features(case):
+    settings: dict[str, Any] = {"target": OUTPUT, "baseline": case.background[0], "key": KEY}
+    ours = jv.kernel_shap(case.model, case.inputs, nonzero=3, **settings)
+    theirs = case.theirs["kernel/selected/one"][..., OUTPUT]
+    assert (np.count_nonzero(theirs, axis=1) == 3).all()
+    assert distance(ours, theirs) < 1e-9
+    every = jv.kernel_shap(case.model, case.inputs, **settings)
+    np.testing.assert_array_equal(jv.kernel_shap(case.model, case.inputs, nonzero=9, **settings), every)
+
+
 def test_samples_within_their_error(case):
     exact = case.theirs["exact/one"][..., OUTPUT]
     settings: dict[str, Any] = {"target": OUTPUT, "baseline": case.background[0], "key": KEY}

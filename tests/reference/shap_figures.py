@@ -19,6 +19,7 @@ from torch import nn
 
 FEATURES, EXAMPLES, BACKGROUND = 8, 4, 6
 SAMPLES, SEED = 500, 5
+SELECTED = 3  # features that least-angle regression leaves to KernelExplainer's regression
 
 
 def mlp():
@@ -53,6 +54,8 @@ def coalitions(model, inputs, background):
     kernel = shap.KernelExplainer(function, rows)
     found["kernel"] = kernel.shap_values(inputs.numpy(), nsamples=2**FEATURES, l1_reg=0, silent=True)
     found["kernel/sampled"] = kernel.shap_values(inputs.numpy(), nsamples=100, l1_reg=0, silent=True)
+    selected = kernel.shap_values(inputs.numpy(), nsamples=2**FEATURES, l1_reg=f"num_features({SELECTED})", silent=True)
+    found["kernel/selected"] = selected
     found["permutation"] = shap.PermutationExplainer(function, masker, seed=0)(
         inputs.numpy(), max_evals=evaluations, silent=True
     ).values

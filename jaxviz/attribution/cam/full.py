@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxviz import views
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.biases import full_gradient
+from jaxviz.attribution.cam.channels import component
 from jaxviz.attribution.cam.maps import Layers, resized, wanted
 from jaxviz.attribution.cam.tokens import are_tokens, fitting, to_grid
 from jaxviz.attribution.caution import cautious
@@ -27,6 +28,7 @@ def full_grad(
     layer: Layers | None = None,
     target: TargetLike = None,
     upsample: bool | tuple[int, ...] = True,
+    eigen_smooth: bool = False,
 ) -> jax.Array:
     """FullGrad: what the inputs and what each bias contribute to the score, in one map.
 
@@ -47,9 +49,12 @@ def full_grad(
         layer: None for the biases of all layers; a path or pattern, or a tuple of these, for those of these layers only.
         target: as for `gradient`.
         upsample: True for a map of the inputs' size; a tuple of ints is the size wanted.
+        eigen_smooth: True makes the map of the first principal component over positions of all that is added up, in place of the
+            sum: the inputs' channels, and a channel for each bias. It has its own scale, zero and the sign of the sum.
 
     Returns:
-        The map of each example, at least 0, without channels, of the dtype of the inputs: `(batch, *spatial)`.
+        The map of each example, without channels, of the dtype of the inputs: `(batch, *spatial)`. At least 0 without
+        eigen_smooth.
 
     Raises:
         TypeError, ValueError: as for `gradient`, and if the inputs have no spatial axes, a layer is not found, or upsample is
@@ -63,22 +68,23 @@ def full_grad(
 
     Note:
         Each bias is stretched as a whole, as in the paper's implementation; pytorch-grad-cam stretches each channel by itself.
-        Both find biases in modules of certain classes only. There is no setting `relu`, as no value is negative.
+        Both find biases in modules of certain classes only. There is no setting `relu`, as no value is negative. For its
+        `eigen_smooth` pytorch-grad-cam brings all channels to an eighth of the size before, to save memory.
 
     References:
         S. Srinivas, F. Fleuret. Full-Gradient Representation for Neural Network Visualization. NeurIPS 2019. arXiv:1905.00780.
     """
     name = "full_grad"
     inputs, prepared = prepare(name, model, inputs, target)
-    upsample = wanted(name, "" if layer is None else layer, OUTPUT, False, upsample).upsample
+    asked = wanted(name, "" if layer is None else layer, OUTPUT, False, upsample, eigen_smooth)
     patterns = None if layer is None else (layer,) if isinstance(layer, str) else tuple(layer)
     spatial = _size(name, inputs, True)
-    size = _size(name, inputs, upsample)
+    size = _size(name, inputs, asked.upsample)
     if len(size) != len(spatial):
         raise ValueError(
             f"{name}: upsample must be one positive int for each of the inputs' {len(spatial)} spatial axes, got {size}"
         )
-    return _full_grad(patterns, size, model, inputs, prepared)
+    return _full_grad(patterns, size, asked.eigen_smooth, model, inputs, prepared)
 
 
 def _size(function: str, inputs: Any, upsample: bool | tuple[int, ...]) -> tuple[int, ...]:
@@ -99,9 +105,14 @@ def _size(function: str, inputs: Any, upsample: bool | tuple[int, ...]) -> tuple
     return leaves[0].shape[1:-1]
 
 
-@functools.partial(jit, static_argnums=(0, 1))
+@functools.partial(jit, static_argnums=(0, 1, 2))
 def _full_grad(
-    patterns: tuple[str, ...] | None, size: tuple[int, ...], model: Model, inputs: Any, target: Target
+    patterns: tuple[str, ...] | None,
+    size: tuple[int, ...],
+    eigen_smooth: bool,
+    model: Model,
+    inputs: Any,
+    target: Target,
 ) -> jax.Array:
     if patterns is not None:
         paths.choose("full_grad", patterns, dict.fromkeys(key.layer for key in views.program(model, inputs).sites))
@@ -115,6 +126,10 @@ def _full_grad(
             parts.append(to_grid("full_grad", layer, part, inputs))
         elif _has_place(part.shape, of_input.shape):
             parts.append(part)
+    if eigen_smooth:
+        stretched = [_stretched(part).astype(of_input.dtype) for part in parts]
+        channels = [stretched[0], *(part.sum(axis=-1, keepdims=True) for part in stretched[1:])]
+        return component(jnp.concatenate([resized(part, size) for part in channels], axis=-1))
     sums: dict[tuple[int, ...], jax.Array] = {}  # resizing is linear: it comes last, once for each grid
     for part in parts:
         cam = _stretched(part).sum(axis=-1).astype(of_input.dtype)

@@ -93,8 +93,9 @@ def xrai(
         scales, of the image at 224 x 224, dilated by 5 pixels; to have these, give `skimage.segmentation.felzenszwalb`'s as
         segments, and `dilation=5`. Its integrated gradients divide a trapezoid's sum by `steps` and are no quadrature. It leaves
         out what adds fewer than 50 pixels, whatever the size of the image, and its fast variant goes on whatever the area. The
-        segments that it returns by rank are `np.unique(-map, return_inverse=True)[1]`. What takes time is the superpixels; for
-        several maps of the same images, make them once and give them as segments.
+        ranks that it returns, 1 for the best region, are `1 + np.unique(-map[0], return_inverse=True)[1]` (what is left over
+        is the last there). What takes time is the superpixels; for several maps of the same images, make them once and give them
+        as segments.
 
     References:
         A. Kapishnikov, T. Bolukbasi, F. Viegas, M. Terry. XRAI: Better Attributions Through Regions. ICCV 2019.

@@ -21,6 +21,7 @@ from jaxviz.attribution.perturbation.game import (
     scores_in,
     weighted_sum,
 )
+from jaxviz.attribution.perturbation.selection import first_in
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
@@ -35,6 +36,7 @@ def kernel_shap(
     mask: Any = None,
     baseline: Any = None,
     samples: int | None = None,
+    nonzero: int | None = None,
     key: jax.Array | None = None,
     chunk_size: int | None = None,
     progress: bool = False,
@@ -59,6 +61,8 @@ def kernel_shap(
         samples: most coalitions, at least 1, beside the empty and the whole one. None: `2 * n + 2048`. All coalitions are
             taken, and the result is exact, where `2**n - 2` are no more than that. With fewer than about `2 * n` the regression
             is underdetermined, and the most even solution is given; `shapley_sampling` is the better one there.
+        nonzero: most groups of each example that have a share, at least 1: those that least-angle regression takes in first; the
+            others have 0, and the shares still sum to the difference of scores. None: all.
         key: a `jax.random.key`; the same key draws the same coalitions, whatever chunk_size.
         chunk_size: most model evaluations (coalitions x examples) in flight, at least one coalition; memory grows with it, and
             beside it by a score per sample and example and by the coalitions themselves, samples x groups.
@@ -68,8 +72,8 @@ def kernel_shap(
         The attribution, as for `shapley_values`. It costs an evaluation per sample, and two.
 
     Raises:
-        TypeError, ValueError: as for `feature_ablation`, and if key is missing, samples is less than 1, or there are more than
-            4096 groups.
+        TypeError, ValueError: as for `feature_ablation`, and if key is missing, samples or nonzero is less than 1, or there are
+            more than 4096 groups.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -82,7 +86,8 @@ def kernel_shap(
         a million for the empty and the whole coalition. The default number of samples here is that of the paper's own
         implementation. Its `link` is a target here, such as `lambda outputs: jax.scipy.special.logit(outputs[:, 0])` (where it
         has several data, it averages over them before); its data are the mean of what this gives for each as the baseline. By
-        default it selects ten features by lasso before the regression (`l1_reg`), and the others have 0; here all are kept.
+        default it selects ten features before the regression, `l1_reg="num_features(10)"`, which is `nonzero=10` here. What it
+        selects by a penalty instead (`"aic"`, `"bic"`, a number) can be had by `lime` with a surrogate of one's own.
 
     References:
         S. Lundberg, S.-I. Lee. A Unified Approach to Interpreting Model Predictions. NeurIPS 2017. arXiv:1705.07874.
@@ -97,6 +102,7 @@ def kernel_shap(
     if samples is None:
         samples = 2 * count + 2048
     check_count(name, "samples", samples)
+    kept = count if nonzero is None else min(check_count(name, "nonzero", nonzero), count)
     plan = _plan(count, int(samples))
     coalitions, weights = _coalitions(plan.whole, plan.weights, plan.chances, key, plan.drawn)
     parts = collect(
@@ -106,7 +112,7 @@ def kernel_shap(
         progress=progress,
         label="KernelSHAP",
     )
-    return _solution(ours, coalitions, weights, parts, ends(ours))
+    return _solution(kept, ours, coalitions, weights, parts, ends(ours))
 
 
 class _Plan(NamedTuple):
@@ -173,11 +179,21 @@ def _coalitions(
     return jnp.concatenate([whole, random]), jnp.concatenate([weights, each])
 
 
-@jit
-def _solution(game: Game, coalitions: jax.Array, weights: jax.Array, parts: list[jax.Array], worth: jax.Array) -> Any:
+@functools.partial(jit, static_argnums=0)
+def _solution(
+    kept: int, game: Game, coalitions: jax.Array, weights: jax.Array, parts: list[jax.Array], worth: jax.Array
+) -> Any:
     dtype = worth.dtype
     gain = worth[1] - worth[0]
     present = game.groups.present.astype(dtype)
+    chosen = None
+    if kept < coalitions.shape[1]:
+        gains = jnp.concatenate([*parts, worth[1:]]) - worth[:1]
+        chosen, counts = first_in(coalitions.astype(dtype), weights.astype(dtype), gains, game.groups.present, kept)
+        counts = counts.astype(dtype)
+        present = jnp.put_along_axis(
+            jnp.zeros((len(gain), coalitions.shape[1]), dtype), chosen, counts, 1, inplace=False
+        )
     even = (gain[:, None] / present.sum(axis=1, keepdims=True)) * present
     if not parts:  # one group: it has all
         return game.groups.attribution(even, game.inputs)
@@ -187,9 +203,18 @@ def _solution(game: Game, coalitions: jax.Array, weights: jax.Array, parts: list
     # The constraint is met by the even shares; what is looked for is how far the shares are from even, which sums to zero.
     beyond_even = jnp.concatenate(parts) - worth[:1] - weighted_sum(members.T, even.T)
     right = _centered(weighted_sum(beyond_even, weighted), present)
-    system = _centered(jnp.swapaxes(_centered(gram[None], present[:, None]), 1, 2), present[:, None])
-    deviations = _centered(_least_squares(system, right), present)
+    if chosen is None:
+        deviations = _deviations(gram[None], right, present)
+    else:  # a small system for each example
+        few = _deviations(gram[chosen[:, :, None], chosen[:, None]], jnp.take_along_axis(right, chosen, 1), counts)
+        deviations = jnp.put_along_axis(jnp.zeros_like(right), chosen, few, 1, inplace=False)
     return game.groups.attribution(even + deviations, game.inputs)
+
+
+def _deviations(gram: jax.Array, right: jax.Array, present: jax.Array) -> jax.Array:
+    """How far the shares of groups are from even, `(batch, groups)`: gram `(1 or batch, groups, groups)`, the rest as it is."""
+    system = _centered(jnp.swapaxes(_centered(gram, present[:, None]), 1, 2), present[:, None])
+    return _centered(_least_squares(system, right), present)
 
 
 def _centered(values: jax.Array, present: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.stabilizers import check_stabilizer, share
@@ -317,5 +318,5 @@ def _check(rule: Any, signed: tuple[str, ...] = ()) -> None:
             object.__setattr__(rule, setting, check_stabilizer(name, setting, value))
         elif isinstance(value, str | bool | list | None) or callable(value):
             raise TypeError(f"{name}: {setting} must be a number, got {value!r}")
-        elif setting not in signed and isinstance(value, int | float) and not value >= 0:
+        elif setting not in signed and isinstance(value, int | float | np.number) and not value >= 0:
             raise ValueError(f"{name}: {setting} must be at least 0, got {value!r}")

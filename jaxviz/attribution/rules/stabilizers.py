@@ -10,6 +10,8 @@ import numpy as np
 from jaxviz.checks import check_flag, check_number, given
 from jaxviz.static import Static
 
+_KNOWN = int | float | np.number  # in contrast to what may be traced
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -22,10 +24,11 @@ class Stabilizer:
         epsilon: at least 0. A number as a rule's stabilizer or epsilon is `Stabilizer(number)`.
         clip: whether only what is smaller is changed, so that large denominators absorb nothing.
         relative: whether epsilon is a share of z's root mean square, so that it means the same for layers of any scale.
-        axes: the axes of that mean, those of the layer's outputs with channels last; None: all but the batch.
+        axes: the axes of that mean, those of the layer's outputs with channels last, without axis 0, the batch; None: all others.
 
     Note:
-        As Zennit's `Stabilizer` (`norm_scale` is `relative`, and `dim` `axes`), whose axes have channels first.
+        As Zennit's `Stabilizer` (`norm_scale` is `relative`, and `dim` `axes`), whose axes have channels first, and may be the
+        batch.
     """
 
     epsilon: Any = 1e-6
@@ -34,7 +37,7 @@ class Stabilizer:
     axes: tuple[int, ...] | None = field(default=None, metadata={"static": True})
 
     def __post_init__(self) -> None:
-        if isinstance(self.epsilon, str | bool | list | None | int | float):
+        if callable(self.epsilon) or isinstance(self.epsilon, _KNOWN | str | bool | list | None):
             check_number("Stabilizer", "epsilon", self.epsilon, 0)
         for name in ("clip", "relative"):
             check_flag("Stabilizer", name, getattr(self, name))
@@ -43,6 +46,10 @@ class Stabilizer:
             is_tuple = isinstance(axes, tuple) and all(hasattr(axis, "__index__") for axis in axes)
             if not is_tuple or any(isinstance(axis, bool | np.bool_) for axis in axes):
                 raise TypeError(f"Stabilizer: axes must be None or a tuple of ints, got {given(axes)}")
+            if 0 in axes:
+                raise ValueError(
+                    f"Stabilizer: axes must be without 0, the batch, since examples stay apart, got {given(axes)}"
+                )
             if not self.relative:
                 raise ValueError("Stabilizer: axes are those of the mean that relative=True takes; it is False")
 
@@ -50,12 +57,23 @@ class Stabilizer:
         """The denominator in place of z."""
         epsilon = jnp.asarray(self.epsilon, z.dtype)
         if self.relative:
-            axes = tuple(range(1, z.ndim)) if self.axes is None else self.axes
+            axes = tuple(range(1, z.ndim)) if self.axes is None else self._places(z)
             epsilon = epsilon * jnp.sqrt(jnp.square(z).mean(axis=axes, keepdims=True))
         if self.clip:
             largest = jnp.maximum(jnp.abs(z), epsilon)
             return jnp.where(z < 0, -largest, largest)
         return z + jnp.where(z < 0, -epsilon, epsilon)
+
+    def _places(self, z: Any) -> tuple[int, ...]:
+        """The axes of a denominator."""
+        given_axes = self.axes or ()
+        places = [axis + z.ndim if axis < 0 else axis for axis in given_axes]
+        if not all(0 < place < z.ndim for place in places) or len(set(places)) < len(places):
+            raise ValueError(
+                f"lrp: a Stabilizer has the axes {given(given_axes)}, which must be different axes of the layer's outputs, other "
+                f"than the batch, but it stands where these have the shape {z.shape}"
+            )
+        return tuple(places)
 
 
 @jax.tree_util.register_dataclass
@@ -84,7 +102,7 @@ def check_stabilizer(function: str, name: str, value: Any) -> Any:
         return Own(Static(value))
     if isinstance(value, str | bool | list | None | type):
         raise TypeError(f"{function}: {name} must be a number, a Stabilizer or a function, got {given(value)}")
-    if isinstance(value, int | float) and not value >= 0:
+    if isinstance(value, _KNOWN) and not value >= 0:
         raise ValueError(f"{function}: {name} must be at least 0, got {given(value)}")
     return value
 

@@ -106,6 +106,17 @@ def test_chunks_and_batches_do_not_change_the_draws(small, method, samples):
     np.testing.assert_allclose(method(small.model, small.inputs[1:2], **settings), whole[1:2], rtol=1e-4, atol=1e-5)
 
 
+def test_few_groups_where_examples_have_groups_of_their_own(small, exact):
+    settings = {"target": 1, "baseline": small.baseline, "mask": MASK, "key": KEY}
+    found = np.asarray(jv.kernel_shap(small.model, small.inputs, nonzero=4, **settings))
+    # Two examples have no more than four groups.
+    assert near(found[[0, 2]], exact["mask"][[0, 2]], 1e-6)
+    assert np.count_nonzero(found[1]) == 4
+    np.testing.assert_allclose(found[1].sum(), exact["mask"][1].sum(), rtol=1e-5)
+    alone = jv.kernel_shap(small.model, small.inputs[1:2], nonzero=4, **settings | {"mask": MASK[1:2]})
+    np.testing.assert_allclose(alone, found[1:2], rtol=1e-4, atol=1e-5)
+
+
 def test_one_group_has_all(small):
     gain = [small.worth(np.ones(6), i) - float(small.score(np.zeros(6))) for i in range(3)]
     mask = np.zeros(6, int)
@@ -124,6 +135,8 @@ def test_wrong_arguments(small):
         jv.kernel_shap(
             jv.Model.from_function(lambda params, inputs: inputs.sum(axis=1), ()), jnp.ones((1, 5000)), key=KEY
         )
+    with pytest.raises(ValueError, match="kernel_shap: nonzero must be at least 1, got 0"):
+        jv.kernel_shap(small.model, small.inputs, target=1, nonzero=0, key=KEY)
     for method in (jv.shapley_sampling, jv.kernel_shap):
         with pytest.raises(ValueError, match=f"{method.__name__}: samples must be at least 1, got 0"):
             method(small.model, small.inputs, target=1, samples=0, key=KEY)

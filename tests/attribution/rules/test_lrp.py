@@ -497,7 +497,10 @@ def test_stabilizers_by_hand():
     assert np.allclose(Stabilizer(0.1)(z), z + 0.1 * signs)
     assert np.allclose(Stabilizer(1.0, clip=True)(z), [[3.0, -4.0, 1.0], [1.0, 1.0, -1.0]])
     assert np.allclose(Stabilizer(0.1, relative=True)(z), z + 0.1 * means * signs)
-    assert np.allclose(Stabilizer(0.1, relative=True, axes=(0,))(z)[0, 0], 3 + 0.1 * np.sqrt(9.25 / 2))
+    found = Stabilizer(0.1, relative=True, axes=(-1,))(z[None])
+    assert np.allclose(found, Stabilizer(0.1, relative=True)(z)[None])
+    found = Stabilizer(0.1, relative=True, axes=(1,))(z[None])
+    assert np.allclose(found[0, 0, 0], 3 + 0.1 * np.sqrt(9.25 / 2))
     assert np.allclose(Stabilizer(1.0, clip=True, relative=True)(z), np.maximum(abs(z), means) * signs)
 
 
@@ -586,6 +589,17 @@ def test_wrong_arguments(net):
         Stabilizer(0.1, relative=True, axes=[1])
     with pytest.raises(ValueError, match="Stabilizer: axes are those of the mean that relative=True takes"):
         Stabilizer(0.1, axes=(1,))
+    with pytest.raises(ValueError, match=r"Stabilizer: axes must be without 0, the batch, .* got \(0, 1\)"):
+        Stabilizer(0.1, relative=True, axes=(0, 1))
+    for axes in ((5,), (-1, 1)):
+        with pytest.raises(
+            ValueError, match=r"lrp: a Stabilizer has the axes .* must be different axes of the layer's"
+        ):
+            lrp(Epsilon(Stabilizer(0.1, relative=True, axes=axes)))
+    with pytest.raises(TypeError, match="Stabilizer: epsilon must be a number"):
+        Stabilizer(jnp.abs)
+    with pytest.raises(ValueError, match="Epsilon: epsilon must be at least 0"):
+        Epsilon(np.float32(-1))
     with pytest.raises(
         ValueError, match=r"lrp: a stabilizer must give an array of the shape of its argument, .* got \(\)"
     ):

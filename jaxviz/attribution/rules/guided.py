@@ -100,7 +100,7 @@ def _rectifier(value: jax.Array, operand: jax.Array, passing: jax.Array) -> jax.
 
 _rectifier.defvjp(
     lambda value, operand, passing: (value, passing),
-    lambda passing, above: (jnp.zeros_like(above), jnp.where(passing, jax.nn.relu(above), jnp.zeros_like(above)), None),
+    lambda passing, above: (None, jnp.where(passing, jax.nn.relu(above), jnp.zeros_like(above)), None),
 )
 
 
@@ -110,7 +110,7 @@ def _rules(function: str, gated: bool) -> Rules:
         # The maximum of a norm is one of its variance and zero, against rounding.
         if len(active) > 1 or where.kind.endswith("Norm"):
             return _derivative(equation, operands, where)
-        value = jax.lax.stop_gradient(_derivative(equation, operands, where)[0].value)
+        value = _derivative(equation, operands, where)[0].value
         operand = active[0].value
         if equation.primitive.name == "clamp":
             lower, _, upper = operands

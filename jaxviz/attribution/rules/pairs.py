@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxviz.attribution.rules.held import held
 from jaxviz.program import Active
 from jaxviz.program._compat import JaxprEqn, bind
 
@@ -41,8 +42,8 @@ class Pair(Active):
 
     @property
     def difference(self) -> jax.Array:
-        """The value less the reference, as a float array without a derivative."""
-        return floating(self.value) - floating(self.reference)
+        """The value less the reference, as a float array without multipliers."""
+        return floating(held(self.value)) - floating(self.reference)
 
 
 def is_float(array: Any) -> bool:
@@ -51,8 +52,8 @@ def is_float(array: Any) -> bool:
 
 
 def floating(array: Any) -> jax.Array:
-    """An array as floats, without a derivative."""
-    array = jax.lax.stop_gradient(jnp.asarray(array))
+    """An array as floats."""
+    array = jnp.asarray(array)
     return array if is_float(array) else array.astype(jnp.result_type(float))
 
 
@@ -65,7 +66,7 @@ def pair(value: Any, reference: Any, flow: Any = None) -> Pair:
 
 def lift(value: Any) -> Pair:
     """A plain array as a pair: it is the same at the inputs and at the baseline."""
-    value = jax.lax.stop_gradient(jnp.asarray(value))
+    value = jnp.asarray(value)
     return settle(Pair(value, value))
 
 
@@ -76,7 +77,7 @@ def settle(active: Any) -> Pair:
 
 def values(operands: list[Any]) -> list[Any]:
     """The operands at the inputs, as constants."""
-    return [jax.lax.stop_gradient(operand.value) if isinstance(operand, Pair) else operand for operand in operands]
+    return [held(operand.value) if isinstance(operand, Pair) else operand for operand in operands]
 
 
 def references(operands: list[Any]) -> list[Any]:

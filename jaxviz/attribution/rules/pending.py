@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.composites import Rule
+from jaxviz.attribution.rules.held import held
 from jaxviz.program import Active
 
 # Gives the relevance of the operands, from operands, constants and the relevance of the result.
@@ -128,7 +129,7 @@ class Stretch(Pending):
     @functools.cached_property
     def settled(self) -> Active:
         """The value with its rule."""
-        value, affine, rule = jax.lax.stop_gradient((self.value, self.folded.affine, self.rule))
+        value, affine, rule = self.value, self.folded.affine, self.rule
         backward = lambda x, constants, relevance: constants[1](constants[0], x, relevance)
         return Active(relevant(backward, value, self.base.value, (replace(affine, value=value), rule), self.probe))
 
@@ -198,7 +199,7 @@ def plain(operand: Any) -> Any:
 
 def bare(operand: Any) -> Any:
     """The value of an operand, without any rule."""
-    return jax.lax.stop_gradient(operand.value) if isinstance(operand, Active) else operand
+    return held(operand.value) if isinstance(operand, Active) else operand
 
 
 def is_active(value: Any) -> bool:

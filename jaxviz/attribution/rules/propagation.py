@@ -247,7 +247,7 @@ class Propagation:
             logits = jnp.where(jnp.isfinite(logits), logits, jnp.zeros_like(logits))  # a masked logit has no weight
             return logits * (relevance - softmax * total.linear(relevance))
 
-        constants = jax.lax.stop_gradient((value, exponential.logits, total))
+        constants = value, exponential.logits, total
         probe = self.probe(where, "softmax", "AttnLRP")
         return Active(relevant(backward, value, with_rule(exponential.source).value, constants, probe))
 

@@ -263,3 +263,18 @@ def test_an_input_without_a_map_is_an_error():
     plain = jv.Model.from_function(lambda params, x: x.sum(axis=1), ())
     with pytest.raises(ValueError, match=r"full_grad: one input must have the shape \(batch, \*spatial, channels\)"):
         jv.full_grad(plain, jnp.ones((1, 3)))
+
+
+def test_steps_of_a_scan_are_no_batch():
+    # As many steps as examples: axis 0 of the layer's value are the steps.
+    def network(params, inputs):
+        def step(grid, _):
+            return jv.tag(jnp.tanh(grid @ params), "steps"), None
+
+        return jax.lax.scan(step, inputs, None, length=2)[0].mean((1, 2))
+
+    model = jv.Model.from_function(network, jnp.eye(3))
+    with pytest.raises(
+        ValueError, match=r"layer 'steps' has an activation of shape \(2, 2, 4, 5, 3\), whose axis 0 is not"
+    ):
+        jv.grad_cam(model, jnp.ones((2, 4, 5, 3)), layer="steps", target=1)

@@ -1,6 +1,8 @@
 """What all class activation maps have in common: the layers they are of, and the size they are wanted in."""
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import views
+from jaxviz.attribution import batches
 from jaxviz.attribution.cam import tokens
 from jaxviz.checks import check_choice, check_flag, given
 from jaxviz.inputs import SIDES
 from jaxviz.model import Model
-from jaxviz.program import OUTPUT, Edit, Program, Site, evaluate, paths
+from jaxviz.program import OUTPUT, Edit, Key, Program, Site, evaluate, paths
 from jaxviz.targets import Target, select
 
 Layers = str | tuple[str, ...]
@@ -70,7 +73,7 @@ def _is_flag(side: Any) -> bool:
     return isinstance(side, bool | np.bool_)
 
 
-def sites(wanted: Wanted, program: Program, inputs: Any, *, differentiable: bool = True) -> list[Site]:
+def sites(wanted: Wanted, model: Model, program: Program, inputs: Any, *, differentiable: bool = True) -> list[Site]:
     """The layers' values in the program, with all that can be told of them by their shapes checked."""
     known = {key.layer: site for key, site in program.sites.items() if key.side == wanted.side}
     if isinstance(wanted.layer, str) and wanted.layer in known:
@@ -83,14 +86,31 @@ def sites(wanted: Wanted, program: Program, inputs: Any, *, differentiable: bool
             f"{wanted.function}: layer {wanted.layer!r} fits {len(chosen)} layers; give one of them, or the tuple "
             f"({wanted.layer!r},) for the mean of their maps: {', '.join(chosen)}"
         )
+    larger = _sites_of_one_more(model, inputs)
     for layer in chosen:
         what = f"layer {layer!r}" if wanted.side == OUTPUT else f"the input of layer {layer!r}"
-        _check(f"{wanted.function}: {what}", known[layer].leaves, inputs, differentiable)
+        more = larger.get(known[layer].key)
+        _check(f"{wanted.function}: {what}", known[layer].leaves, more, inputs, differentiable)
     return [known[layer] for layer in chosen]
 
 
-def _check(what: str, leaves: Any, inputs: Any, differentiable: bool) -> None:
-    """Raises unless the activation is a float array with a batch, 1 to 3 spatial axes, and channels."""
+def _sites_of_one_more(model: Model, inputs: Any) -> Mapping[Key, Site]:
+    """The layers' values with one example more; none where the model is for this batch alone."""
+    with contextlib.suppress(Exception):
+        return views.program(model, batches.larger(inputs, jax.tree.leaves(inputs)[0].shape[0])).sites
+    return {}
+
+
+def _check(what: str, leaves: Any, more: Site | None, inputs: Any, differentiable: bool) -> None:
+    """Raises unless the activation is a float array with a batch, 1 to 3 spatial axes, and channels.
+
+    Args:
+        what: what the message calls it.
+        leaves: shapes and dtypes of the activation.
+        more: the layer with one example more, by which axis 0 is known as the batch: the steps of a scan may be as many.
+        inputs: of the model.
+        differentiable: whether it is differentiated.
+    """
     if len(leaves) != 1:
         raise ValueError(f"{what} has {len(leaves)} arrays as its activation, not one map")
     (activation,) = leaves
@@ -99,7 +119,9 @@ def _check(what: str, leaves: Any, inputs: Any, differentiable: bool) -> None:
             f"{what} has an activation of shape {activation.shape}, without spatial axes; choose a "
             "layer whose activation is (batch, *spatial, channels), a convolution for instance"
         )
-    if activation.shape[0] != jax.tree.leaves(inputs)[0].shape[0]:
+    batch = jax.tree.leaves(inputs)[0].shape[0]
+    place = None if more is None else batches.axis(activation.shape, more.leaves[0].shape, batch)
+    if activation.shape[0] != batch or place not in (None, 0):
         raise ValueError(f"{what} has an activation of shape {activation.shape}, whose axis 0 is not the batch")
     if not jnp.issubdtype(activation.dtype, jnp.floating):
         raise TypeError(
@@ -111,7 +133,7 @@ def _check(what: str, leaves: Any, inputs: Any, differentiable: bool) -> None:
 def activations(wanted: Wanted, model: Model, inputs: Any) -> OrderedDict[str, jax.Array]:
     """The layers' activations by path, `(batch, *grid, channels)` each."""
     program = views.program(model, inputs)
-    found = sites(wanted, program, inputs, differentiable=False)
+    found = sites(wanted, model, program, inputs, differentiable=False)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
     _, captured = evaluate(program, leaves, capture=[site.key for site in found], outputs=False)
     # Ordered, since JAX sorts the keys of a plain dict.
@@ -124,7 +146,7 @@ def activations_and_gradients(
 ) -> list[tuple[jax.Array, jax.Array]]:
     """The layers' activations and the score's derivatives by them, `(batch, *grid, channels)` each: forward and backward once."""
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
-    found = sites(wanted, program, inputs)
+    found = sites(wanted, model, program, inputs)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
 
     def score(shifts: list[jax.Array]) -> tuple[jax.Array, Any]:

@@ -57,7 +57,8 @@ def augmented(
 
     Note:
         The flips and factors are those of pytorch-grad-cam's `aug_smooth`, which stretches each map to the range from 0 to 1
-        before it takes the mean; here maps keep their scale.
+        before it takes the mean; here maps keep their scale, and a method that stretches its maps gives the same. Flips along
+        two axes at once are `augmented(augmented(method, flips=(None, 1), factors=(1.0,)), flips=(None, 2))`.
 
     References:
         J. Gildenblat and contributors. PyTorch library for CAM methods. 2021. https://github.com/jacobgil/pytorch-grad-cam.

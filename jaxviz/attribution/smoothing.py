@@ -67,7 +67,8 @@ def smooth(
     Note:
         As Captum's `NoiseTunnel` with `scale="absolute"`, and `noise` for its `stdevs`; a set of baselines is its
         `draw_baseline_from_distrib`. `saliency`'s `GetSmoothedMask` has `magnitude` for `reduce="square"`. The last of Zennit's
-        copies has no noise.
+        copies has no noise. With `noise=0` a method that draws is repeated with other keys, and `reduce="variance"` tells how far
+        it errs.
 
     References:
         D. Smilkov, N. Thorat, B. Kim, F. Viegas, M. Wattenberg. SmoothGrad: removing noise by adding noise. 2017.

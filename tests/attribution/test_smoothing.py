@@ -50,6 +50,14 @@ def test_a_chunked_method_sees_the_same_noise():
     assert not np.allclose(other(CUBE, INPUTS, key=KEY), one)
 
 
+def test_without_noise_what_draws_has_other_keys():
+    # x times the gradient 3 (u x)^2, u even in [0, 1): the variance of u^2 is 1/5 - 1/9
+    inputs = jnp.array([[1.0, -2.0]])
+    settings = {"baselines": jnp.zeros((1, 2)), "samples": 1, "key": KEY}
+    drawn = jv.smooth(jv.expected_gradients, samples=300, noise=0, reduce="variance")(CUBE, inputs, **settings)
+    np.testing.assert_allclose(drawn, 9 * np.asarray(inputs) ** 6 * (1 / 5 - 1 / 9), rtol=0.25)
+
+
 def _gradient_in_chunks(model, inputs, *, target=None, chunk_size=None):
     return jv.gradient(model, inputs, target=target)
 

@@ -21,7 +21,14 @@ from cam_figures import METHODS, network
 from lrp_figures import HIGH, LOW, RULES, Cnn, Merge, Mlp, last, relevance
 from pytorch_grad_cam import AblationCAM
 from pytorch_grad_cam.ablation_layer import AblationLayer
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.model_targets import (
+    ClassifierOutputReST,
+    ClassifierOutputSoftmaxTarget,
+    ClassifierOutputTarget,
+    FasterRCNNBoxScoreTarget,
+    FinerWeightedTarget,
+    SemanticSegmentationTarget,
+)
 from torch import nn
 from zennit.attribution import Gradient, Occlusion
 from zennit.composites import (
@@ -119,7 +126,7 @@ def of_grad_cam():
     areas = lambda size: nn.Upsample(size, mode="bilinear", align_corners=False)
     found = {}
 
-    def raw(cam, **settings):
+    def raw(cam, targets=targets, **settings):
         maps = []
         of_layer = cam.get_cam_image
         cam.get_cam_image = lambda *args: maps.append(of_layer(*args)) or maps[-1]
@@ -127,6 +134,11 @@ def of_grad_cam():
             cam(inputs, targets, **settings)
         return maps[0]
 
+    model = network(stored)
+    found["grad_cam/aug_smooth"] = METHODS["grad_cam"](model, [model.features])(inputs, targets, aug_smooth=True)
+    for name, (head, of_examples) in kinds_of_targets(stored, inputs).items():
+        model = Head(network(stored), head)
+        found[f"hires_cam/{name}"] = raw(METHODS["hires_cam"](model, [model.body.features]), of_examples)
     for name, method in METHODS.items():
         if not name.startswith("eigen"):
             model = network(stored)
@@ -138,6 +150,67 @@ def of_grad_cam():
             AblationCAM(model, [model.features], ablation_layer=layer, ratio_channels_to_ablate=ratio)
         )
     return found
+
+
+class Head(nn.Module):
+    """Other outputs of the CNN: what a function makes of its own, and of the layer `features`."""
+
+    def __init__(self, body, head):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, x):
+        kept = []
+        handle = self.body.features.register_forward_hook(lambda module, inputs, output: kept.append(output))
+        outputs = self.body(x)
+        handle.remove()
+        return self.head(outputs, kept[0])
+
+
+def detector(outputs, features):
+    """A box, a score and a label at each position."""
+    found = features.flatten(2).transpose(1, 2)
+    rows, columns = torch.meshgrid(*[torch.arange(6) + 0.5] * 2, indexing="ij")
+    places = torch.stack([columns.flatten(), rows.flatten()], dim=1)
+    half = 1 + found[..., :2].tanh()
+    boxes = torch.cat([places - half, places + half], dim=2)
+    scores, labels = found[..., 2:5].sigmoid().max(dim=2)
+    return [
+        dict(zip(("boxes", "scores", "labels"), one, strict=True)) for one in zip(boxes, scores, labels, strict=True)
+    ]
+
+
+def overlaps(one, other):
+    """What torchvision's `box_iou` gives; torchvision itself is not needed."""
+    low, high = torch.maximum(one[:, None, :2], other[None, :, :2]), torch.minimum(one[:, None, 2:], other[None, :, 2:])
+    both = (high - low).clamp(min=0).prod(dim=2)
+    area = lambda boxes: (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    return both / (area(one)[:, None] + area(other)[None] - both)
+
+
+def kinds_of_targets(stored, inputs):
+    """By name: outputs, as a function of the CNN's and of its features, and what of them is explained in each example."""
+    classes, whole = stored["cnn/target"].tolist(), lambda outputs, features: outputs
+    sys.modules["torchvision"].ops.box_iou = overlaps
+    with torch.no_grad():
+        found = Head(network(stored), detector)(inputs)
+    return {
+        "softmax": (whole, [ClassifierOutputSoftmaxTarget(one) for one in classes]),
+        "ReST": (whole, [ClassifierOutputReST(one) for one in classes]),
+        "finer": (whole, [FinerWeightedTarget(0, [1, 2], 0.6)] * 3),
+        "segmentation": (
+            lambda outputs, features: (features / 2).tanh() ** 2,
+            [SemanticSegmentationTarget(2, np.arange(36).reshape(6, 6) % 3 == 0)] * 3,
+        ),
+        "detection": (
+            detector,
+            # Near the boxes that are found: at these themselves their overlap has a kink.
+            [
+                FasterRCNNBoxScoreTarget(one["labels"][[7, 20]].tolist(), one["boxes"][[7, 20]].numpy() + 0.1)
+                for one in found
+            ],
+        ),
+    }
 
 
 def main():

@@ -72,7 +72,10 @@ def expected_gradients(
         (1, 2)
 
     Note:
-        As Captum's `GradientShap`, whose default is 5 samples, with `noise` for its `stdevs`.
+        As Captum's `GradientShap`, whose default is 5 samples, with `noise` for its `stdevs`, and SHAP's `GradientExplainer`,
+        with `noise` for its `local_smoothing`. Its `ranked_outputs` are targets, `jnp.argsort(model(inputs))[:, -1]` the largest
+        output's. Its `return_variances` are `smooth(expected_gradients, samples=n, noise=0, reduce="variance")` of one sample
+        each, divided by the square root of n.
 
     References:
         G. Erion, J. D. Janizek, P. Sturmfels, S. M. Lundberg, S.-I. Lee. Improving performance of deep learning models with

@@ -91,7 +91,7 @@ def xrai(
     Note:
         As `saliency.XRAI`, given the same masks and attribution. Its own masks are Felzenszwalb's at six
         scales, of the image at 224 x 224, dilated by 5 pixels; to have these, give `skimage.segmentation.felzenszwalb`'s as
-        segments, and `dilation=5`. Its integrated gradients divide a trapezoid's sum by `steps` and are no quadrature. It leaves
+        segments, and `dilation=5`. Its integrated gradients are a plain mean over points that include both ends. It leaves
         out what adds fewer than 50 pixels, whatever the size of the image, and its fast variant goes on whatever the area. The
         ranks that it returns, 1 for the best region, are `1 + np.unique(-map[0], return_inverse=True)[1]` (what is left over
         is the last there). What takes time is the superpixels; for several maps of the same images, make them once and give them

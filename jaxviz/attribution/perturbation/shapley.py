@@ -139,7 +139,9 @@ def shapley_sampling(
 
     Note:
         As Captum's `ShapleyValueSampling` with `antithetic=False`; the whole inputs are evaluated once there for each order, here
-        once.
+        once. SHAP's `PermutationExplainer` has every order backwards, too; a masker with several rows is the mean of what this
+        gives with each as the baseline, and its `error_bounds` are the square root of what
+        `smooth(shapley_sampling, samples=n, noise=0, reduce="variance")` gives of one order each.
 
     References:
         J. Castro, D. Gomez, J. Tejada. Polynomial Calculation of the Shapley Value Based on Sampling. Computers & Operations

@@ -134,7 +134,8 @@ def deep_shap(
         Array([[4.8, 1.2]], dtype=float32)
 
     Note:
-        As Captum's `DeepLiftShap`, with the differences told at `deeplift`.
+        As Captum's `DeepLiftShap`, with the differences told at `deeplift`, and SHAP's `DeepExplainer`. What its
+        `check_additivity` looks at is the mean of `completeness_gap` over the baselines.
 
     References:
         S. M. Lundberg, S.-I. Lee. A Unified Approach to Interpreting Model Predictions. NeurIPS 2017. arXiv:1705.07874.

@@ -108,12 +108,23 @@ def _check_kinds(function: str, several: bool, kinds: tuple[tuple[Any, Any], ...
             )
 
 
+# What `at_layer` does not take: they are told a layer already, or give no attribution of inputs.
+_NOT_AT_LAYERS = frozenset(
+    ("conductance", "internal_influence", "neuron_conductance", "guided_grad_cam", "full_grad", "relevance_report")
+)
+
+
 def _instead(function: str, model: Model, inputs: Any) -> str:
     """What to do with integer inputs: the embedding layers to attribute at."""
     try:
         layers = [layer.path for layer in model.layers(inputs) if layer.kind.startswith("Embed")]
     except Exception:  # the model does not run on these inputs: what follows is no hint then
         layers = []
+    if layers and function in _NOT_AT_LAYERS:
+        return (
+            f"explain what follows an embedding layer instead ({', '.join(map(repr, layers))}): "
+            f"tail, embedded = model.since({layers[0]!r}, inputs); jaxviz.{function}(tail, embedded, ...)"
+        )
     if layers:
         return (
             f"attribute at an embedding layer instead ({', '.join(map(repr, layers))}): "
@@ -154,7 +165,10 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
         if leaf.size <= _SMALL and is_top_level(leaf):
             return _filled(0, leaf.shape, leaf.dtype)
         baseline = 0
-    if not isinstance(baseline, int | float | np.number | np.ndarray | jax.Array) or isinstance(baseline, bool):
+    is_flag = isinstance(baseline, bool | np.bool_)
+    if is_flag and leaf.dtype == bool:
+        baseline = np.bool_(baseline)
+    elif is_flag or not isinstance(baseline, int | float | np.number | np.ndarray | jax.Array):
         raise TypeError(f"{function}: {name} must be None, a number or an array, got {type(baseline).__name__}")
     kind = baseline.dtype if hasattr(baseline, "dtype") else np.asarray(baseline).dtype
     real = any(jnp.issubdtype(kind, one) for one in (jnp.floating, jnp.integer, jnp.bool_))
@@ -188,6 +202,12 @@ def _filled(value: float, shape: tuple[int, ...], dtype: Any) -> jax.Array:
 
 def _check_fits(function: str, name: str, baseline: np.ndarray, dtype: Any) -> None:
     """Raises if values of a baseline are not finite, or not of the inputs' dtype: what is cast is not what was given."""
+    if jnp.issubdtype(dtype, jnp.bool_):
+        if not np.isin(baseline, (0, 1)).all():
+            raise ValueError(
+                f"{function}: inputs have dtype bool, so {name} must be False or True, got {given(baseline.tolist())}"
+            )
+        return
     if jnp.issubdtype(dtype, jnp.integer):
         limits = jnp.iinfo(dtype)
         if baseline.size and not (limits.min <= int(baseline.min()) and int(baseline.max()) <= limits.max):

@@ -193,7 +193,14 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
     if settings.get("baselines") is not None:
         points = baseline_set(how.name, settings["baselines"], inputs)
         settings["baselines"] = _in_parts(how, model, inputs, points, found.form)
-    return found.form.restore(method(found.tail, found.activation, target=target, **settings)), found.activation
+    attribution = method(found.tail, found.activation, target=target, **settings)
+    leaves = jax.tree.leaves(attribution)
+    if len(leaves) != len(found.form.axes) or not all(hasattr(leaf, "ndim") for leaf in leaves):
+        raise TypeError(
+            f"{how.name}: the method gave {type(attribution).__name__}, which is no attribution of the layer; call it on what "
+            f"follows: tail, activation = model.since({how.layers[0]!r}, inputs)"
+        )
+    return found.form.restore(attribution), found.activation
 
 
 # Methods that are one program make one with the model up to the layers: a small network's time is that of the calls.

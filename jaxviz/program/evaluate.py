@@ -152,7 +152,10 @@ class Run:
         """
         if self.rules is None or not any(isinstance(operand, Active) for operand in operands):
             return bind(equation, operands)
-        return self.rules.find(equation, where)(equation, operands, where)
+        results = self.rules.find(equation, where)(equation, operands, where)
+        if results is not NotImplemented:
+            self.rules.check(equation, where, results)
+        return results
 
     def _named(self, step: Step, leaves: list[Any], captured: Captured) -> list[Any]:
         site = step.site

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxviz.program import paths
 from jaxviz.program._compat import JaxprEqn, called
@@ -82,6 +83,21 @@ class Rules:
         raise ValueError(
             f"{self.function}: no rule for the primitive {name!r}, through which the score depends on the inputs, in {where}; "
             f"give one: rules={{{name!r}: rule}}, where rule(equation, operands, where) returns the list of results"
+        )
+
+    def check(self, equation: JaxprEqn, where: Where, results: Any) -> None:
+        """Raises unless what a rule gave is a list of what has the shapes of the equation's results."""
+        shapes = [getattr(var.aval, "shape", ()) for var in equation.outvars]
+        if isinstance(results, list | tuple) and len(results) == len(shapes):
+            found = [jnp.shape(each.value if isinstance(each, Active) else each) for each in results]
+            if found == shapes:
+                return
+            given = f"results of shapes {found}"
+        else:
+            given = f"{len(results)} results" if isinstance(results, list | tuple) else type(results).__name__
+        raise ValueError(
+            f"{self.function}: the rule for {equation.primitive.name!r}, in {where}, must return a list of results of shapes "
+            f"{shapes}, got {given}"
         )
 
     def settled(self, value: Any, active: bool = False) -> Any:

@@ -202,6 +202,10 @@ def test_methods_with_a_layer_of_their_own():
     close(jv.at_layer(jv.lrp, "wide")(model, x, target=1), jv.lrp(model, x, target=1, layer="wide"))
     with pytest.raises(TypeError, match="grad_cam explains a layer by itself"):
         jv.at_layer(jv.grad_cam, "wide")
+    with pytest.raises(
+        TypeError, match=r"the method gave RelevanceReport, which is no attribution of the layer; .*model.since"
+    ):
+        jv.at_layer(jv.relevance_report, "wide")(model, x, target=1)
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_one_volume_and_one_line():
         assert getattr(jv, method)(line, volume[:, 0, 0], layer="grid").shape == (2, 4)
 
 
-def test_integers_are_explained_without_gradients():
+def test_token_ids():
     table = jnp.asarray(RANDOM.normal(size=(5, 3)), jnp.float32)
     model = jv.Model.from_function(lambda params, x: jv.tag(params[x], "embedding").sum(axis=1), table)
     tokens = jnp.array([[0, 4, 2, 2]])
@@ -176,5 +176,10 @@ def test_integers_are_explained_without_gradients():
         ValueError, match=r"score_cam: layer 'embedding' has 1 spatial axes, and no input of shapes \[\(1, 4\)\]"
     ):
         jv.score_cam(model, tokens, layer="embedding", target=1)
-    with pytest.raises(TypeError, match="hires_cam: inputs has dtype int32, which cannot be differentiated"):
-        jv.hires_cam(model, tokens, layer="embedding", target=1)
+    with pytest.raises(TypeError, match="guided_grad_cam: inputs has dtype int32, which cannot be differentiated"):
+        jv.guided_grad_cam(model, tokens, layer="embedding", target=1)
+    # The score is the sum of the second column: 1 is its derivative there, 1 the mean of it, 0 that of the others.
+    for method in (jv.hires_cam, jv.grad_cam, jv.layer_cam):
+        np.testing.assert_allclose(method(model, tokens, layer="embedding", target=1, relu=False), share, rtol=1e-5)
+    for name in ("grad_cam_pp", "xgrad_cam", "eigen_grad_cam", "eigen_cam", "ablation_cam"):
+        assert getattr(jv, name)(model, tokens, layer="embedding", target=1, relu=False).shape == (1, 4)

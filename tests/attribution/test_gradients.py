@@ -107,6 +107,11 @@ def test_integer_inputs_name_the_embedding_layers():
         jv.gradient(model, ids, target=0)
     tail, embedded = model.since("tokens", ids)  # what the message says, done
     assert jv.gradient(tail, embedded, target=0).shape == (2, 2, 3)
+    words = r"tail, embedded = model.since\('tokens', inputs\); jaxviz.relevance_report\(tail, embedded, ...\)"
+    with pytest.raises(TypeError, match=words):
+        jv.relevance_report(model, ids, target=0)
+    report = jv.relevance_report(tail, embedded, target=0)
+    np.testing.assert_allclose(report.score, model(ids)[:, 0].sum(), rtol=1e-6)
 
 
 def test_a_traced_target_out_of_range_gives_nan():

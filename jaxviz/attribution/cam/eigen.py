@@ -41,7 +41,7 @@ def eigen_cam(
 
     Args:
         model: the model.
-        inputs: as for `grad_cam`; integers (token ids) may be given.
+        inputs: as for `grad_cam`.
         layer: as for `grad_cam`.
         side: as for `grad_cam`.
         target: taken so that the method is called as the others are; the map does not depend on it.
@@ -120,7 +120,7 @@ def eigen_grad_cam(
         M. B. Muhammad, M. Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299.
     """
     name = "eigen_grad_cam"
-    inputs, prepared = prepare(name, model, inputs, target)
+    inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
     return _eigen_grad_cam(wanted(name, layer, side, relu, upsample), model, inputs, prepared)
 
 

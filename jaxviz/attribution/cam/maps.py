@@ -218,11 +218,13 @@ def resized(values: jax.Array, size: tuple[int, ...] | None, interpolation: str 
 
 
 def _spatial(function: str, axes: int, inputs: Any) -> tuple[int, ...]:
-    """The spatial axes of the input that the map is of."""
-    shapes = {leaf.shape[1:-1] for leaf in jax.tree.leaves(inputs) if leaf.ndim == axes + 2}
+    """The spatial axes of the input that the map is of; token ids have no channels behind them."""
+    leaves = jax.tree.leaves(inputs)
+    shapes = {leaf.shape[1:-1] for leaf in leaves if leaf.ndim == axes + 2}
+    shapes |= {leaf.shape[1:] for leaf in leaves if leaf.ndim == axes + 1 and jnp.issubdtype(leaf.dtype, jnp.integer)}
     if len(shapes) == 1:
         return shapes.pop()
-    found = [leaf.shape for leaf in jax.tree.leaves(inputs)]
+    found = [leaf.shape for leaf in leaves]
     raise ValueError(
         f"{function}: the layer's map has {axes} spatial axes, and the inputs of shapes {found} do not tell one "
         "size for it; give upsample=(size, ...) or upsample=False"

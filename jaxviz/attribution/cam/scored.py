@@ -122,7 +122,7 @@ def ablation_cam(
 
     Args:
         model: the model.
-        inputs: as for `grad_cam`; integers (token ids) may be given.
+        inputs: as for `grad_cam`.
         layer: as for `grad_cam`.
         side: as for `grad_cam`.
         target: as for `gradient`.

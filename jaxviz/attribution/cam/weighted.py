@@ -38,7 +38,8 @@ def grad_cam(
 
     Args:
         model: the model.
-        inputs: as for `gradient`; for upsampling with channels last, `(batch, *spatial, channels)`.
+        inputs: as for `gradient`, or integers (token ids); for upsampling with channels last, `(batch, *spatial, channels)`, but
+            token ids `(batch, tokens)`.
         layer: path of a layer whose activation is `(batch, *spatial, channels)` with 1 to 3 spatial axes (`model.layers(inputs)`
             lists them): as a rule the last convolution, or its activation function. Where the inputs have 2 or 3 spatial axes, an
             activation `(batch, tokens, channels)` is a vision transformer's: its tokens are laid out as the grid that has the
@@ -297,7 +298,7 @@ def layer_cam(
 
 def _mapped(combine: Combine, wanted: Wanted, model: Any, inputs: Any, target: Any) -> jax.Array:
     """The map of the weighted channels, `(batch, *grid, channels)`, that a function makes of activation and gradient."""
-    inputs, prepared = prepare(wanted.function, model, inputs, target)
+    inputs, prepared = prepare(wanted.function, model, inputs, target, differentiable=False)
     return _weighted_map(combine, wanted, model, inputs, prepared)
 
 

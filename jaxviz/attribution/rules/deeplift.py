@@ -168,8 +168,15 @@ def multipliers(
     check: Callable[[Program], None] | None = None,
 ) -> Any:
     """The multipliers of DeepLIFT, unchecked (but for what `rewritten_score` checks) and not jitted."""
-    score = lambda inputs: rewritten_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
-    return jax.grad(lambda inputs: score(inputs).value.sum())(inputs)
+
+    def score(inputs: Any) -> tuple[jax.Array, jax.Array]:
+        scores: Any = rewritten_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
+        return scores.value.sum(), jnp.isfinite(scores.value) & jnp.isfinite(scores.reference)
+
+    found, finite = jax.grad(score, has_aux=True)(inputs)
+    # Of scores that are not finite there is no difference to share; rules leave out what is not finite, and would hide it.
+    shaped = lambda leaf: finite.reshape(-1, *(1,) * (leaf.ndim - 1))
+    return jax.tree.map(lambda leaf: jnp.where(shaped(leaf), leaf, jnp.full_like(leaf, jnp.nan)), found)
 
 
 def _product(multipliers: Any, inputs: Any, baseline: Any) -> Any:

@@ -125,7 +125,9 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    score, back = jax.vjp(lambda gauges: rewritten(gauged(gauges), inputs, target, Propagation(composite)), gauges)
+    run = lambda gauges, inputs: rewritten(gauged(gauges), inputs, target, Propagation(composite))
+    # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
+    score, back = jax.vjp(run, gauges, inputs)
     return back(score)[0]
 
 

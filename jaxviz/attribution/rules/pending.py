@@ -12,6 +12,7 @@ from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.composites import Rule
 from jaxviz.attribution.rules.held import held
 from jaxviz.program import Active
+from jaxviz.program._compat import JaxprEqn, bind
 
 # Gives the relevance of the operands, from operands, constants and the relevance of the result.
 Backward = Callable[[Any, Any, Any], Any]
@@ -200,6 +201,15 @@ def plain(operand: Any) -> Any:
 def bare(operand: Any) -> Any:
     """The value of an operand, without any rule."""
     return held(operand.value) if isinstance(operand, Active) else operand
+
+
+def computed(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    """What an equation makes of the values of its operands, without any rule."""
+    values = list(map(bare, operands))
+    try:
+        return bind(equation, values)
+    except NotImplementedError:  # JAX has no derivative of it, and then the attribution has none
+        return bind(equation, jax.lax.stop_gradient(values))
 
 
 def is_active(value: Any) -> bool:

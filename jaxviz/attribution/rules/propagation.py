@@ -25,6 +25,7 @@ from jaxviz.attribution.rules.pending import (
     Stretch,
     bare,
     common_source,
+    computed,
     is_active,
     passing,
     plain,
@@ -98,7 +99,7 @@ class Propagation:
     # Elementwise functions
 
     def _elementwise(self, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
-        (value,) = bind(equation, list(map(bare, operands)))
+        (value,) = computed(equation, operands)
         if not _floating(value):
             return [value]
         operands = [self._spread(operand, value.shape) for operand in operands]
@@ -128,7 +129,7 @@ class Propagation:
         )
 
     def _unknown(self, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
-        values = bind(equation, list(map(bare, operands)))
+        values = computed(equation, operands)
         if any(map(_floating, values)):
             raise self._missing(equation, where, ", through which the score depends on the inputs")
         return values
@@ -341,7 +342,7 @@ class Propagation:
     # Rules of one's own for primitives
 
     def _own(self, rule: Rule, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
-        value, *more = bind(equation, list(map(bare, operands)))
+        value, *more = computed(equation, operands)
         if more:
             raise ValueError(f"lrp: a rule for {equation.primitive.name!r}, which has several results, cannot be given")
         active = [index for index, operand in enumerate(operands) if is_active(operand)]

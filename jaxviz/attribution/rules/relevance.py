@@ -297,7 +297,13 @@ class Own:
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
-        return self.function.value(layer, x, relevance)
+        found = self.function.value(layer, x, relevance)
+        shapes = jax.tree.map(jnp.shape, x)
+        if jax.tree.map(jnp.shape, found) != shapes:
+            name = getattr(self.function.value, "__name__", "a function")
+            what = type(found).__name__ if found is None else jax.tree.map(jnp.shape, found)
+            raise ValueError(f"lrp: the rule {name!r} must return the relevance of x, of shape {shapes}, got {what}")
+        return found
 
 
 def _signed(same: Any, other: Any, bias: Any, x: Any, relevance: Any, stabilizer: Any) -> Any:

@@ -15,6 +15,7 @@ from jaxviz.attribution.rules.mean_derivative import follow, mean_derivative
 from jaxviz.attribution.rules.pairs import (
     Pair,
     both,
+    finite,
     floating,
     is_float,
     means,
@@ -81,7 +82,7 @@ def product(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         return linear(equation, operands, where)
     (value,), (reference,) = both(equation, operands)
     flows = [operand.flow for operand in operands]
-    return [pair(shared(_product, equation, value, means(operands), flows), reference)]
+    return [pair(shared(_product, equation, value, list(map(finite, means(operands))), flows), reference)]
 
 
 def _product(equation: JaxprEqn, factors: list[Any], directions: list[Any]) -> Any:
@@ -99,7 +100,12 @@ def quotient(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]
     (value,), (reference,) = both(equation, operands)
     (top, bottom), (top0, bottom0) = values(operands), references(operands)
     weights = [(1 / bottom + 1 / bottom0) / 2, -(top + top0) / 2 / bottom / bottom0]
-    return [pair(shared(weighted, equation, value, weights, [operand.flow for operand in operands]), reference)]
+    return [
+        pair(
+            shared(weighted, equation, value, list(map(finite, weights)), [operand.flow for operand in operands]),
+            reference,
+        )
+    ]
 
 
 def select(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
@@ -203,7 +209,7 @@ def _slope(equation: JaxprEqn, index: int, operand: Pair, others: list[Any]) -> 
     middle, half = (x + x0) / 2, difference / 2 / np.sqrt(3).astype(x.dtype)
     near = jnp.abs(difference) <= _scale(name, index, middle) * (100 * jnp.finfo(x.dtype).eps) ** 0.2
     tangent = (derivative(middle - half) + derivative(middle + half)) / 2
-    return jnp.where(near, tangent, ratio(change, difference, tangent))
+    return jnp.where(near, finite(tangent), ratio(change, difference, tangent))
 
 
 def _scale(name: str, index: int, x: jax.Array) -> jax.Array:

@@ -254,3 +254,21 @@ def test_another_mask_of_its_kind_is_the_same_program():
     before = TRACES
     jv.feature_ablation(model, MAPS, mask=CELLS[:, ::-1])
     assert before == TRACES
+
+
+def test_booleans():
+    weights = jnp.array([1.0, 10.0, 100.0])
+    model = jv.Model.from_function(lambda params, x: jnp.where(x, params[None], 0.0).sum(axis=1), weights)
+    inputs = np.array([[True, False, True], [False, False, True]])
+    lost = np.where(inputs, weights, 0)
+    for baseline, expected in (
+        (None, lost),
+        (False, lost),
+        (True, lost - np.asarray(weights)),
+        (np.array([True, True, False]), lost - [1, 10, 0]),
+    ):
+        np.testing.assert_allclose(jv.feature_ablation(model, inputs, baseline=baseline), expected)
+    with pytest.raises(ValueError, match=r"inputs have dtype bool, so baseline must be False or True, got 0.5"):
+        jv.feature_ablation(model, inputs, baseline=0.5)
+    with pytest.raises(TypeError, match="baseline must be None, a number or an array, got bool"):
+        jv.feature_ablation(model, np.ones((2, 3), np.float32), baseline=True)

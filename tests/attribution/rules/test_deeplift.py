@@ -283,6 +283,27 @@ def test_the_slope_between_any_two_numbers(function, naive, place):
     np.testing.assert_allclose(slope[:, 0], expected, rtol=2e-5)
 
 
+def test_what_a_choice_guards_against():
+    """Left out close to the baseline, too, where the derivative is NaN; a score that is NaN itself has no shares."""
+    inputs, baseline = np.array([[4.0, -2.0], [9.0, -3.0]], np.float32), np.array([1.0, -2.001], np.float32)
+    for root in (jnp.sqrt, jax.lax.rsqrt, lambda x: x**1.5, lambda x: jnp.exp(jnp.log(x) / 2)):
+        guarded = of(lambda x, root=root: jnp.where(x > 0, root(x), 0.0).sum(axis=1))
+        first = root(inputs[:, 0]) - root(baseline[:1])
+        expected = np.stack([first, [0, 0]], axis=1)
+        np.testing.assert_allclose(jv.deeplift(guarded, inputs, baseline=baseline), expected, rtol=1e-5)
+    # Of x / norm(x) and x log(x), with 0 where they have no value: the whole difference, from a baseline where they have none.
+    for function in (
+        lambda x: jnp.where(jnp.linalg.norm(x, axis=1) > 0, x[:, 0] / jnp.linalg.norm(x, axis=1), 0.0),
+        lambda x: jnp.where(x > 0, x * jnp.log(x), 0.0).sum(axis=1),
+    ):
+        np.testing.assert_allclose(jv.deeplift(of(function), inputs).sum(axis=1), function(inputs), rtol=1e-5)
+    inputs[1] = 2.0
+    with pytest.warns(jv.AttributionWarning, match="some example is NaN"):
+        attribution = jv.deeplift(of(lambda x: jnp.sqrt(x).sum(axis=1)), inputs, baseline=1.0)
+    assert np.isnan(attribution[0]).all()
+    np.testing.assert_allclose(attribution[1], np.sqrt(2) - 1, rtol=1e-6)
+
+
 def test_nothing_differs():
     """With the inputs as their own baseline: the derivative."""
     inputs = jnp.asarray(RANDOM.normal(size=(2, 4)), jnp.float32)
@@ -318,6 +339,23 @@ class Inner(nn.Module):
     @nn.compact
     def __call__(self, x):
         return jnp.sin(nn.Dense(1)(x))
+
+
+@pytest.mark.parametrize(
+    ("rule", "got"),
+    [
+        (lambda equation, operands, where: [], "0 results"),
+        (lambda equation, operands, where: operands[0], "Pair"),
+        (lambda equation, operands, where: [operands[0].value[:1]], r"results of shapes \[\(1, 3\)\]"),
+    ],
+)
+def test_what_an_own_rule_returns(rule, got):
+    model = of(lambda x: jnp.tanh(x).sum(axis=1))
+    words = (
+        rf"^deeplift: the rule for 'tanh', in the model itself.*, must return a list .* shapes \[\(2, 3\)\], got {got}"
+    )
+    with pytest.raises(ValueError, match=words):
+        jv.deeplift(model, jnp.ones((2, 3)), rules={"tanh": rule})
 
 
 def test_own_rules():

@@ -17,8 +17,12 @@ INPUTS, WEIGHTS, DIRECTION, BASELINES = (RANDOM.normal(size=(2, 5)) for _ in ran
 
 def network(params, inputs):
     hidden = jax.nn.softplus(inputs @ params[0] + params[1])
-    hidden = jnp.tanh(hidden @ params[2] + params[3]) * jax.nn.relu(hidden[:, :6])
+    hidden = jv.tag(jnp.tanh(hidden @ params[2] + params[3]), "hidden") * jax.nn.relu(hidden[:, :6])
     return jax.nn.softmax(hidden @ params[4])
+
+
+def of_layer(method):
+    return lambda model, inputs, *, target: method(model, inputs, target=target)[:, :5]
 
 
 METHODS = {
@@ -26,6 +30,8 @@ METHODS = {
     "deep_shap": functools.partial(jv.deep_shap, baselines=BASELINES),
     "lrp": jv.lrp,
     "lrp EpsilonPlus": functools.partial(jv.lrp, composite="EpsilonPlus"),
+    "lrp of a layer": of_layer(functools.partial(jv.lrp, layer="hidden")),
+    "deeplift at a layer": of_layer(jv.at_layer(jv.deeplift, "hidden")),
     "guided_backprop": jv.guided_backprop,
     "deconvnet": jv.deconvnet,
 }

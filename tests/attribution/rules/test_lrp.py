@@ -448,6 +448,26 @@ def test_own_rules_for_primitives():
     assert np.allclose(relevance(silu, x, composite=Composite(primitives={"relu()": zero})), 0)
 
 
+def test_what_a_rule_of_ones_own_returns():
+    model = jv.Model.from_function(lambda params, x: jnp.prod(jv.tag(x @ params, "dense"), axis=1), jnp.ones((3, 2)))
+    for rule, words in (
+        (lambda layer, x, relevance: relevance, r"of shape \(1, 3\), got \(1, 2\)"),
+        (lambda layer, x, relevance: None, r"of shape \(1, 3\), got NoneType"),
+        (lambda layer, x, relevance: (x, x), r"of shape \(1, 3\), got \(\(1, 3\), \(1, 3\)\)"),
+    ):
+        composite = Composite(rules={"dense": rule}, primitives={"reduce_prod": lambda layer, x, relevance: x})
+        with pytest.raises(ValueError, match=f"^lrp: the rule '<lambda>' must return the relevance of x, {words}"):
+            jv.lrp(model, jnp.ones((1, 3)), composite=composite)
+
+
+def test_a_primitive_that_jax_has_no_derivative_of():
+    x = jnp.array([[2.0, 3.0]])
+    model = jv.Model.from_function(lambda params, x: jax.lax.nextafter(x, jnp.full_like(x, 9)).sum(axis=1), ())
+    assert np.allclose(jv.lrp(model, x), x)  # relevance passes, as through any function of each element
+    double = Composite(primitives={"nextafter": lambda layer, x, relevance: 2 * relevance})
+    assert np.allclose(jv.lrp(model, x, composite=double), 2 * x)
+
+
 def test_complex_values_are_not_left_out_silently():
     with pytest.raises(
         ValueError, match="no rule for the primitive 'fft', through which the score depends on the inputs"

@@ -46,11 +46,11 @@ def first_in(
 
     batch = gains.shape[1]
     counted = present.astype(members.dtype)
-    shared = None if len(counted) == 1 and batch > 1 else 0
-    every = jax.vmap(moments)(counted)
-    if shared is None:
-        every, counted = jax.tree.map(lambda leaf: leaf[0], (every, counted))
-    chosen = jax.vmap(numbers, in_axes=(shared, 1, shared))(every, gains, counted)
+    if len(counted) == 1:
+        grams = moments(counted[0])
+        chosen = jax.vmap(lambda gains: numbers(grams, gains, counted[0]), in_axes=1)(gains)
+    else:  # one example after the other, since each has its own samples x groups
+        chosen = jax.lax.map(lambda each: numbers(moments(each[0]), each[1], each[0]), (counted, gains.T))
     return chosen, jnp.take_along_axis(jnp.broadcast_to(present, (batch, present.shape[1])), chosen, axis=1)
 
 

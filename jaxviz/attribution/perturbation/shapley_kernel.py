@@ -62,7 +62,8 @@ def kernel_shap(
             taken, and the result is exact, where `2**n - 2` are no more than that. With fewer than about `2 * n` the regression
             is underdetermined, and the most even solution is given; `shapley_sampling` is the better one there.
         nonzero: most groups of each example that have a share, at least 1: those that least-angle regression takes in first; the
-            others have 0, and the shares still sum to the difference of scores. None: all.
+            others have 0, and the shares still sum to the difference of scores. Meant for tens, since the selection takes about
+            `nonzero**4` operations per example. None: all.
         key: a `jax.random.key`; the same key draws the same coalitions, whatever chunk_size.
         chunk_size: most model evaluations (coalitions x examples) in flight, at least one coalition; memory grows with it, and
             beside it by a score per sample and example and by the coalitions themselves, samples x groups.

@@ -176,7 +176,7 @@ def _floating(function: str, scores: jax.Array) -> jax.Array:
     return scores
 
 
-_USE_CALLABLE = "give a callable outputs -> (batch,) instead, such as lambda outputs: outputs[:, 0, 3]"
+_USE_CALLABLE = "give jaxviz.unit(0, 3), or another callable outputs -> (batch,), instead"
 
 
 def _score_shape(function: str, outputs: Any) -> tuple[int, ...]:

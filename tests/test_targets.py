@@ -43,7 +43,7 @@ def test_other_outputs_do_not_matter():
         (
             jnp.zeros((2, 3, 4)),
             1,
-            r"asks for outputs of shape \(batch, n\), but they have shape \(2, 3, 4\); give a callable",
+            r"asks for outputs of shape \(batch, n\), but they have shape \(2, 3, 4\); give jaxviz.unit",
         ),
         (jnp.zeros(()), None, "the model's output is a scalar"),
         ({"a": jnp.zeros(2)}, 0, "not one array; give a callable target"),

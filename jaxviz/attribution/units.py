@@ -39,6 +39,17 @@ def unit(*index: int | slice | EllipsisType, reduce: str = "sum") -> "Unit":
         >>> model = jv.Model.from_linen(module, module.init(jax.random.key(0), images))
         >>> jv.gradient(model.until("relu_0"), images, target=unit(2, 2, 0)).shape  # of channel 0 at row 2, column 2
         (2, 8, 8, 1)
+        >>> def at_places(params, inputs):  # another place in each example: the places are data then, and compile nothing anew
+        ...     model, places = params
+        ...     return model(inputs)[jnp.arange(len(places)), places]
+        >>> sums = jv.Model.from_function(lambda params, inputs: jnp.cumsum(inputs, axis=1), ())  # (batch, time, channels)
+        >>> there = jv.Model.from_function(at_places, (sums, jnp.array([0, 2])))
+        >>> jv.gradient(there, jnp.ones((2, 3, 2)), target=1)[:, :, 1]
+        Array([[1., 0., 0.],
+               [1., 1., 1.]], dtype=float32)
+
+    Note:
+        Captum's targets that are tuples, and its neuron selectors; a list of tuples, one for each example, is as above.
     """
     if not index:
         raise ValueError("unit: give an index: unit(3), or unit(row, column, channel)")

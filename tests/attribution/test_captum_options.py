@@ -68,6 +68,61 @@ def test_a_neuron_by_a_function(case, theirs):
     close(through, theirs["neuron_conductance"])
 
 
+def spread(model: jv.Model, data: jax.Array) -> jax.Array:
+    """One number for all examples together: `(1, examples, ...)` to `(1,)`."""
+    return jax.vmap(lambda examples: model(examples)[:, 0].std())(data)
+
+
+def error(params: tuple[jv.Model, jax.Array], data: jax.Array) -> jax.Array:
+    model, answers = params
+    return jax.vmap(lambda examples: jnp.sqrt(jnp.square(model(examples)[:, 0] - answers).mean()))(data)
+
+
+def before(key: jax.Array, data: jax.Array) -> jax.Array:
+    """The values of the example before, where all examples are one."""
+    return jnp.roll(data, 1, axis=1)
+
+
+@cnn
+def test_a_score_of_all_examples_together(case, theirs):
+    model, inputs, _, _ = case
+    together, data = jv.Model.from_function(spread, model), inputs[None]
+    error_model = jv.Model.from_function(error, (model, jnp.linspace(-1, 1, len(inputs), dtype=inputs.dtype)))
+    found = {
+        "feature_ablation": jv.feature_ablation(together, data, baseline=0.1, mask=TILES),
+        "shapley_values": jv.shapley_values(together, data, baseline=0.1, mask=TILES),
+        "feature_permutation": jv.feature_permutation(together, data, mask=TILES, sampler=before, key=KEY),
+        "loader": jv.feature_ablation(error_model, data, baseline=0.1, mask=TILES),
+    }
+    for name, ours in found.items():
+        close(ours[0, :1], theirs[f"all/{name}"])  # the examples share their groups, and what these are worth
+        assert (ours == ours[:, :1]).all()
+
+
+def test_another_place_in_each_example_is_no_new_program():
+    """What Captum has a list of tuples for as the target."""
+    traces = []
+
+    def at_places(params: tuple[jv.Model, jax.Array], inputs: jax.Array) -> jax.Array:
+        traces.append(inputs.shape)
+        model, places = params
+        return model(inputs)[jnp.arange(len(places)), places]
+
+    weights = jax.random.normal(KEY, (2, 5))
+    sequence = jv.Model.from_function(lambda weights, x: jnp.tanh(jnp.cumsum(x, axis=1) @ weights), weights)
+    inputs, units = jax.random.normal(jax.random.key(1), (3, 4, 2)), jnp.array([0, 4, 2])
+    for places in ([3, 0, 1], [2, 2, 0]):
+        counted = len(traces)
+        there = jv.Model.from_function(at_places, (sequence, jnp.array(places)))
+        ours = jv.integrated_gradients(there, inputs, target=units, steps=8)
+        for i, place in enumerate(places):
+            one = jv.integrated_gradients(sequence, inputs[i : i + 1], target=jv.unit(place, int(units[i])), steps=8)
+            np.testing.assert_allclose(ours[i : i + 1], one, rtol=1e-4, atol=1e-6)
+            assert np.abs(one).max() > 0
+            assert not np.any(ours[i, place + 1 :])
+    assert len(traces) == counted > 0  # the second time
+
+
 def plain(members: jax.Array, scores: jax.Array, weights: jax.Array) -> jax.Array:
     """Weighted least squares with an intercept."""
     columns = jnp.concatenate([members, jnp.ones_like(members[:, :1])], axis=1) * jnp.sqrt(weights)[:, None]

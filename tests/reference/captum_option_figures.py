@@ -13,14 +13,17 @@ import numpy as np
 import torch
 from captum._utils.models.linear_model import SkLearnLinearRegression
 from captum.attr import (
+    DataLoaderAttribution,
     DeepLift,
     DeepLiftShap,
+    FeatureAblation,
     FeaturePermutation,
     GuidedGradCam,
     LayerDeepLift,
     LayerGradCam,
     LimeBase,
     NeuronConductance,
+    ShapleyValues,
 )
 from captum_figures import STEPS, Cnn, last
 from deeplift_figures import mlp
@@ -92,6 +95,32 @@ def figures(model, inputs, baseline, target):
     }
 
 
+def figures_of_all_examples(model, inputs):
+    """What Captum says of one number for all examples together, and of an error over a data loader."""
+    tiles = (torch.arange(12)[:, None] // 6 * 2 + torch.arange(12) // 6)[None, None]
+    spread = lambda x: model(x)[:, 0].std(correction=0)
+    answers = torch.linspace(-1, 1, len(inputs))
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, answers), batch_size=2)
+
+    def gather(before, outputs, batch):
+        misses = outputs[:, 0] - batch[1]
+        return misses if before is None else torch.cat([before, misses])
+
+    return {
+        "all/feature_ablation": FeatureAblation(spread).attribute(inputs, baselines=0.1, feature_mask=tiles),
+        "all/shapley_values": ShapleyValues(spread).attribute(inputs, baselines=0.1, feature_mask=tiles),
+        "all/feature_permutation": FeaturePermutation(spread, shifted).attribute(inputs, feature_mask=tiles),
+        "all/loader": DataLoaderAttribution(FeatureAblation(model)).attribute(
+            loader,
+            input_roles=(0, 2),  # the inputs are explained, the answers are for the error alone
+            baselines=0.1,
+            feature_mask=tiles,
+            reduce=gather,
+            to_metric=lambda misses: misses.square().mean().sqrt()[None],
+        )[0],
+    }
+
+
 def deeplift_figures(stored):
     """What Captum says with an own way from multipliers to attributions; in double precision."""
     model = load(mlp(), "mlp", stored).double()
@@ -113,6 +142,7 @@ def main():
         model = load(Cnn(), "cnn", stored)
         inputs, baseline = first(stored["cnn/inputs"]), first(stored["cnn/baseline"])
         found = figures(model, inputs, baseline, torch.from_numpy(stored["cnn/target"]))
+        found |= figures_of_all_examples(model, inputs)
     with np.load(here.with_name("deeplift_figures.npz")) as stored:
         found |= deeplift_figures(stored)
     zeros = [name for name, value in found.items() if not value.abs().max() > 0]

@@ -57,13 +57,22 @@ def feature_ablation(
         ValueError: if inputs are empty or not finite, mask or baseline do not broadcast to them, or target does not fit.
 
     Example:
-        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
         >>> model = jv.Model.from_function(lambda params, inputs: inputs.prod(axis=1), ())
         >>> feature_ablation(model, jnp.array([[2.0, 3.0, 4.0]]), mask=jnp.array([0, 0, 1]), baseline=1.0)
         Array([[20., 20., 18.]], dtype=float32)
+        >>> def misses(params, data):  # of a whole data set, which is one example here
+        ...     model, answers = params
+        ...     return jax.vmap(lambda inputs: jnp.abs(model(inputs) - answers).max())(data)
+        >>> table = jnp.array([[1.0, 2.0, 3.0], [2.0, 1.0, 1.0]])
+        >>> measured = jv.Model.from_function(misses, (model, jnp.array([6.0, 2.0])))
+        >>> feature_ablation(measured, table[None], mask=jnp.arange(3))[0, 0]  # a column each; without one, 6 is missed
+        Array([-6., -6., -6.], dtype=float32)
 
     Note:
-        As Captum's `FeatureAblation`. The numbers in a mask need not be consecutive.
+        As Captum's `FeatureAblation`. The numbers in a mask need not be consecutive. Where a score is one number for all examples
+        together, which Captum allows for (and reads from a data loader in `DataLoaderAttribution`), let them be one example, as
+        above; so for the other methods of perturbation.
 
     References:
         M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.

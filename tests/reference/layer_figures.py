@@ -23,10 +23,10 @@ from captum.attr import (
 from captum_figures import QUADRATURES, STEPS, Cnn, Mlp, last
 from files import write
 
-# Per network: the layers by their names there and in Flax, and one neuron of the first, channels first.
+# Per network: the layers by their names there and in Flax, and one neuron of the first that is on, channels first.
 LAYERS = {
     "mlp": ({"layers.2": "Dense_2", "layers.5": "Dense_5"}, (4,)),
-    "cnn": ({"convs.1": "Conv_1", "features": "features"}, (3, 2, 4)),
+    "cnn": ({"convs.1": "Conv_1", "features": "features"}, (1, 3, 3)),
 }
 
 

@@ -98,9 +98,8 @@ class Augmented:
             chosen = _with_axis(self.name, axis, jax.tree.leaves(inputs))
             changed = _changed(axis, chosen, inputs, np.float32(factor))
             attribution = self.method(model, changed, target=prepared, **settings)
-            if (
-                jax.tree.map(jnp.shape, attribution) != shapes
-            ):  # a map: its axes are those of the inputs but for the channels
+            # A map has the axes of the inputs but for the channels.
+            if jax.tree.map(jnp.shape, attribution) != shapes:
                 chosen = _in_maps(self.name, axis, jax.tree.leaves(attribution))
             total = _added(axis, chosen, total, attribution)
         return _mean(total, np.float32(len(self.flips) * len(self.factors)))

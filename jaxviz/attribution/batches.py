@@ -1,12 +1,13 @@
 """Which axis of a value is the batch: the one that is one longer where there is one example more."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 Shape = tuple[int, ...]
+Found = TypeVar("Found")
 
 
 def larger(tree: Any, batch: int) -> Any:
@@ -18,6 +19,17 @@ def larger(tree: Any, batch: int) -> Any:
         return jax.ShapeDtypeStruct(shape, leaf.dtype if hasattr(leaf, "dtype") else jnp.asarray(leaf).dtype)
 
     return jax.tree.map(more, tree)
+
+
+def of_one_more(look: Callable[[Any], Found], inputs: Any) -> Found | None:
+    """What is found for the shapes of inputs with one example more; None where the model is for this batch alone.
+
+    Such a model holds masks of its size, or is itself cut from another.
+    """
+    try:
+        return look(larger(inputs, jax.tree.leaves(inputs)[0].shape[0]))
+    except Exception:
+        return None
 
 
 def changed(shape: Shape, other: Shape) -> list[int]:

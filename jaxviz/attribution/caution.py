@@ -33,6 +33,8 @@ class AttributionWarning(UserWarning):
 def cautious(method: Method) -> Method:
     """A public method of attribution that warns where its result is all zero, or not finite, for an example.
 
+    Where it is NaN because parameters of the model are, that is an error.
+
     Python shows a warning once for each line that it comes from: its text has no figures, so that it stays the same. Nothing is
     computed on a device: results are looked at where NumPy sees them without a copy, on CPU, and not while they are traced. To
     look at a result is to wait for it: on CPU a method returns when its result is there, and JAX's asynchronous dispatch ends
@@ -113,6 +115,8 @@ def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest:
     name = method.__name__ if method.__name__ != "__call__" else args[0].name
     given = inspect.signature(method).bind(*args, **settings).arguments
     given |= given.pop("settings", {})
+    if np.isnan(largest).any():
+        _check_parameters(name, given["model"])
     accepted = inspect.signature(args[0] if method.__name__ == "__call__" else method).parameters
     of_baseline = ", baseline=..." if "baseline" in accepted else ""
     diagnose = f"jaxviz.diagnose(model, inputs, attribution, target=...{of_baseline})"
@@ -143,6 +147,16 @@ def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest:
         f"the attribution of {_which(zero)} is all zero. It may be that {', '.join(reasons[:-1])}, or {reasons[-1]}; "
         f"{diagnose} tells which",
     )
+
+
+def _check_parameters(function: str, model: Any) -> None:
+    """Raises where NaN among the model's parameters is why an attribution is NaN."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(model.params)[0]:
+        if host.sees(leaf) and finite.counts(leaf)[0]:
+            raise ValueError(
+                f"{function}: the attribution is NaN, since the model's parameters are: "
+                f"{finite.told(f'params{jax.tree_util.keystr(path)}', leaf)}"
+            )
 
 
 def _which(examples: np.ndarray) -> str:

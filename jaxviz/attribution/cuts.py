@@ -1,6 +1,5 @@
 """A model cut at layers: what follows them, as a model whose inputs are their activations."""
 
-import contextlib
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -106,10 +105,8 @@ def _form(function: str, model: Model, inputs: Any, layers: tuple[str, ...], sid
     batch = jax.tree.leaves(inputs)[0].shape[0]
     shapes = activations.eval_shape(model, inputs, layers, side)
     leaves = jax.tree.leaves(shapes)
-    others: list[Any] = [None] * len(leaves)
-    with contextlib.suppress(Exception):  # the model may be for this batch alone
-        larger = batches.larger(inputs, batch)
-        others = [leaf.shape for leaf in jax.tree.leaves(activations.eval_shape(model, larger, layers, side))]
+    larger = batches.of_one_more(lambda inputs: activations.eval_shape(model, inputs, layers, side), inputs)
+    others = [None] * len(leaves) if larger is None else [leaf.shape for leaf in jax.tree.leaves(larger)]
     axes = []
     for leaf, other in zip(leaves, others, strict=True):
         axis = batches.axis(leaf.shape, other, batch)

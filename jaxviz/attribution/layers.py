@@ -228,7 +228,8 @@ def _check_finite(how: _How, finite: bool) -> None:
 def _in_parts(how: _How, model: Model, inputs: Any, points: Any, form: Form) -> Any:
     """The layers' activation at a set of inputs, some at a time."""
     leaves = jax.tree.leaves(points)
-    alone = _is_for_this_batch(how, model, inputs)
+    shapes = batches.of_one_more(lambda inputs: activations.eval_shape(model, inputs, how.layers, how.side), inputs)
+    alone = shapes is None
     sizes = (1,) * len(leaves[0])
     if not alone:
         sizes = chunks.sizes(len(leaves[0]), 1, None, values=sum(leaf[0].size for leaf in leaves))
@@ -241,15 +242,6 @@ def _in_parts(how: _How, model: Model, inputs: Any, points: Any, form: Form) -> 
 
     parts: list[Any] = chunks.fold(append, [], points, sizes)
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-
-
-def _is_for_this_batch(how: _How, model: Model, inputs: Any) -> bool:
-    """Whether the model cannot be applied to one example more: it holds a value for each (a mask among its keywords, say)."""
-    try:
-        activations.eval_shape(model, batches.larger(inputs, len(jax.tree.leaves(inputs)[0])), how.layers, how.side)
-    except Exception:
-        return True
-    return False
 
 
 def _that_of_all(how: _How, found: Any) -> Any:

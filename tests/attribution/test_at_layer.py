@@ -14,7 +14,7 @@ import jaxviz as jv
 STEPS = 12
 FILE = Path(__file__).parents[1] / "reference" / "layer_figures.npz"
 LAYERS = {"mlp": ("Dense_2", "Dense_5"), "cnn": ("Conv_1", "features")}
-NEURONS = {"mlp": (4, jv.unit(4)), "cnn": (None, jv.unit(2, 4, 3))}
+NEURONS = {"mlp": (4, jv.unit(4)), "cnn": (None, jv.unit(3, 3, 1))}
 
 
 @pytest.fixture(scope="module")

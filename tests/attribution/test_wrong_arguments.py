@@ -1,5 +1,6 @@
 """Wrong arguments, for every method: refused by a message that names the method, the argument and what is allowed."""
 
+import functools
 import inspect
 from typing import Any
 
@@ -276,6 +277,20 @@ def test_a_probability_may_be_a_jax_scalar():
     assert np.array_equal(*found)
     with pytest.raises(ValueError, match="rise: keep is a probability between 0 and 1, got 1"):
         jv.rise(MODEL, X, target=1, keep=jnp.float32(1), **METHODS["rise"])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in METHODS if name not in (*ATTENTION, "relevance_report", "diagnose", "completeness_gap")]
+)
+def test_parameters_that_are_nan_are_an_error_where_the_attribution_is(name):
+    broken = MODEL.with_params((MODEL.params[0].at[0, 0].set(jnp.nan), MODEL.params[1]))
+    method = functools.partial(getattr(jv, name), broken, X, target=1, **METHODS[name])
+    if name == "internal_influence":  # of a layer behind which all is well
+        assert np.isfinite(method()).all()
+        return
+    words = rf"^{name}: the attribution is NaN, since the model's parameters are: params\[0\] has 1 NaN among its 6"
+    with pytest.raises(ValueError, match=words):
+        method()
 
 
 def test_parameters_that_are_nan_are_told_where_a_layer_is_explained():

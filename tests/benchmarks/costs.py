@@ -30,6 +30,7 @@ import numpy as np
 import report
 
 import jaxviz as jv
+from jaxviz.attribution import rules
 from jaxviz.attribution.perturbation import windows
 
 KEY = jax.random.key(0)
@@ -37,7 +38,10 @@ STEPS = (10, 100, 1000)
 LAYER = "Conv_5"  # of the deeper CNN, 8 x 8 x 128
 ROUNDS = 5
 HEAD = "head"  # of EfficientNet-Lite0, 7 x 7 x 1280
-PRESETS = ("EpsilonGammaBox", "EpsilonPlus", "EpsilonPlusFlat", "EpsilonAlpha2Beta1", "EpsilonAlpha2Beta1Flat")
+PRESETS = {
+    "EpsilonGammaBox": rules.epsilon_gamma_box(-1.0, 1.0),
+    **{name: name for name in ("EpsilonPlus", "EpsilonPlusFlat", "EpsilonAlpha2Beta1", "EpsilonAlpha2Beta1Flat")},
+}
 
 
 def tiles(count: int, size: int) -> np.ndarray:
@@ -93,7 +97,7 @@ def compiled() -> dict[str, Callable[..., Any]]:
         "smooth(gradient)": functools.partial(jv.smooth(jv.gradient, samples=4), key=KEY, **few),
         **by_name("guided_backprop", "deconvnet", "deeplift"),
         **by_name("deep_shap", baselines=baselines, **few),
-        **{f"lrp {preset}": functools.partial(jv.lrp, composite=preset) for preset in PRESETS},
+        **{f"lrp {name}": functools.partial(jv.lrp, composite=composite) for name, composite in PRESETS.items()},
         **by_name("grad_cam", "grad_cam_pp", "xgrad_cam", "hires_cam", "layer_cam", "eigen_cam", layer=HEAD),
         **by_name("eigen_grad_cam", "guided_grad_cam", layer=HEAD),
         **by_name("score_cam", "ablation_cam", layer=HEAD, chunk_size=16),

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from captum.attr import GuidedGradCam
 from captum_figures import Cnn, last
+from files import write
 
 for name in ("torchvision", "torchvision.transforms", "torchvision.transforms.functional"):
     sys.modules[name] = mock.MagicMock()
@@ -104,11 +105,7 @@ def main():
     arrays["versions"] = np.array(
         f"torch {torch.__version__}, grad-cam {version('grad-cam')}, captum {version('captum')}"
     )
-    path = folder / "cam_figures.npz"
-    np.savez_compressed(path, **arrays)
-    for name, value in arrays.items():
-        print(name, value.shape, value.dtype)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("cam_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ The networks are those of `tests/attribution/conftest.py`, which read the weight
 """
 
 import itertools
-from pathlib import Path
 
 import captum
 import numpy as np
 import torch
 from captum.attr import InputXGradient, IntegratedGradients, LayerGradCam, NoiseTunnel, Saliency
+from files import write
 from torch import nn
 
 QUADRATURES = {
@@ -143,9 +143,7 @@ def main():
         found |= figures(model, inputs, baseline, target, layer)
         arrays |= {f"{name}/{key}": value for key, value in found.items()}
         arrays |= {f"{name}/weights/{key}": value for key, value in weights(model).items()}
-    path = Path(__file__).with_name("captum_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("captum_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from captum.attr import (
 )
 from captum_figures import STEPS, Cnn, last
 from deeplift_figures import mlp
+from files import write
 from layer_figures import first, load
 
 SAMPLES = 30
@@ -149,9 +150,7 @@ def main():
     assert not zeros, f"figures of zeros tell nothing: {zeros}"
     arrays = {key: last(value) for key, value in found.items()}
     arrays["versions"] = np.array(f"torch {torch.__version__}, captum {captum.__version__}")
-    path = here.with_name("captum_option_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("captum_option_figures.npz", arrays)
 
 
 if __name__ == "__main__":

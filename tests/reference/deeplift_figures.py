@@ -9,12 +9,12 @@ In double precision: Captum's quotients of differences lose up to 1e-2 in single
 """
 
 import time
-from pathlib import Path
 
 import captum
 import numpy as np
 import torch
 from captum.attr import Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
+from files import write
 from torch import nn
 
 
@@ -150,9 +150,7 @@ def main():
         }
         arrays |= {f"{kind}/{key}": last(value) for key, value in found.items()}
         arrays |= {f"{kind}/weights/{key}": value for key, value in weights(model).items()}
-    path = Path(__file__).with_name("deeplift_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("deeplift_figures.npz", arrays)
 
 
 if __name__ == "__main__":

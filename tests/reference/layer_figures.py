@@ -21,11 +21,12 @@ from captum.attr import (
     NeuronIntegratedGradients,
 )
 from captum_figures import QUADRATURES, STEPS, Cnn, Mlp, last
+from files import write
 
-# Per network: the layers by their names there and in Flax, and one neuron of the first, channels first.
+# Per network: the layers by their names there and in Flax, and one neuron of the first that is on, channels first.
 LAYERS = {
     "mlp": ({"layers.2": "Dense_2", "layers.5": "Dense_5"}, (4,)),
-    "cnn": ({"convs.1": "Conv_1", "features": "features"}, (3, 2, 4)),
+    "cnn": ({"convs.1": "Conv_1", "features": "features"}, (1, 3, 3)),
 }
 
 
@@ -89,9 +90,7 @@ def main():
             found = figures(model, name, inputs, baseline, torch.from_numpy(stored[f"{name}/target"]))
             assert np.allclose(last(model(inputs)), stored[f"{name}/outputs"], atol=1e-6)
             arrays |= {f"{name}/{key}": last(value) for key, value in found.items()}
-    path = here.with_name("layer_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("layer_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ channels last. Relevance starts as the chosen output, as `jaxviz.lrp` has it.
 
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
 import torch
+from files import write
 
 try:
     import torchvision  # noqa: F401 (only whether it is there)
@@ -221,9 +221,7 @@ def main():
             functional.load_state_dict(model.state_dict())
             composite = dict(composites())["EpsilonPlus"]
             arrays["residual/functional EpsilonPlus"] = last(relevance(functional.eval(), composite, inputs, target))
-    path = Path(__file__).with_name("lrp_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("lrp_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from files import write
 
 for name in ("torchvision.models", "torchvision.models.resnet"):  # those that are imported here, but not used
     sys.modules[name] = mock.MagicMock()
@@ -219,11 +220,7 @@ def main():
     arrays = of_zennit() | of_grad_cam()
     versions = [f"{name} {version(name)}" for name in ("torch", "zennit", "grad-cam")]
     arrays["versions"] = np.array(", ".join(versions))
-    path = FOLDER / "option_figures.npz"
-    np.savez_compressed(path, **arrays)
-    for name, value in arrays.items():
-        print(name, value.shape, value.dtype)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("option_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import skimage
+from files import write
 from saliency.core import blur_ig, guided_ig, xrai
 from scipy import ndimage
 from skimage import segmentation, transform
@@ -136,9 +137,7 @@ def main():
             arrays |= {f"{name}/{key}": value.astype(np.float32) for key, value in found.items()}
     arrays |= {f"regions/{key}": value for key, value in region_figures().items()}
     assert all(np.abs(value).max() > 0 for key, value in arrays.items() if key != "versions"), "zeros tell nothing"
-    path = FOLDER / "path_figures.npz"
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("path_figures.npz", arrays)
 
 
 if __name__ == "__main__":

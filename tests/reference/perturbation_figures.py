@@ -17,6 +17,7 @@ from captum._utils.models.linear_model import SkLearnLasso, SkLearnRidge
 from captum.attr import FeatureAblation, KernelShap, Lime, Occlusion, ShapleyValues, ShapleyValueSampling
 from captum.attr._core.lime import get_exp_kernel_similarity_function
 from captum_figures import Cnn, Lstm, Mlp, last
+from files import write
 
 MASKS = {
     "mlp": torch.tensor([[0, 1, 1, 2, 3, 4]]),
@@ -106,9 +107,7 @@ def main():
             del found["outputs"]
             assert all(np.abs(found[key]).max() > 0 for key in found), "a figure of zeros tells nothing"
             arrays |= {f"{name}/{key}": value for key, value in found.items()}
-    path = Path(__file__).with_name("perturbation_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("perturbation_figures.npz", arrays)
 
 
 if __name__ == "__main__":

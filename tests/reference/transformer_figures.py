@@ -8,7 +8,6 @@ is drawn here and handed to it, so that the tests can hand it to jaxviz, too.
 """
 
 import warnings
-from pathlib import Path
 
 import captum
 import numpy as np
@@ -31,6 +30,7 @@ from captum.attr import (
     ShapleyValues,
     ShapleyValueSampling,
 )
+from files import write
 from perturbation_figures import lime
 from torch import nn
 
@@ -159,9 +159,7 @@ def main():
             found |= dict(at_inputs(*given))
         found |= {f"weights/{key}": value for key, value in model.state_dict().items()}
         arrays |= {f"{name}/{key}": value.detach().numpy() for key, value in found.items()}
-    path = Path(__file__).with_name("transformer_figures.npz")
-    np.savez_compressed(path, **arrays)
-    print(f"{path}: {len(arrays)} arrays, {path.stat().st_size / 1024:.0f} KiB")
+    write("transformer_figures.npz", arrays)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Attention weights as layers have them, and in one form: `(batch, heads, queries, keys)`."""
 
-import contextlib
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -217,9 +217,13 @@ class _Axes:
 def _larger(model: Model, inputs: Any) -> Mapping[Key, Site] | None:
     """The layers of the model with one example more; None if it is for this batch alone."""
     batch = jax.tree.leaves(inputs)[0].shape[0]
-    larger = batches.larger(inputs, batch)
     # A mask that is a keyword has the batch, too.
     for keywords in (model.keywords, batches.larger(model.keywords, batch)):
-        with contextlib.suppress(Exception):
-            return traced(replace(model, keywords=keywords), larger).sites
+        sites = batches.of_one_more(functools.partial(_sites, replace(model, keywords=keywords)), inputs)
+        if sites is not None:
+            return sites
     return None
+
+
+def _sites(model: Model, inputs: Any) -> Mapping[Key, Site]:
+    return traced(model, inputs).sites

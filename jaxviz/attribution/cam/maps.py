@@ -1,8 +1,6 @@
 """What all class activation maps have in common: the layers they are of, and the size they are wanted in."""
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,7 @@ from jaxviz.attribution.cam import tokens
 from jaxviz.checks import check_choice, check_flag, given
 from jaxviz.inputs import SIDES
 from jaxviz.model import Model
-from jaxviz.program import OUTPUT, Edit, Key, Program, Site, evaluate, paths
+from jaxviz.program import OUTPUT, Edit, Program, Site, evaluate, paths
 from jaxviz.targets import Target, select
 
 Layers = str | tuple[str, ...]
@@ -86,19 +84,12 @@ def sites(wanted: Wanted, model: Model, program: Program, inputs: Any, *, differ
             f"{wanted.function}: layer {wanted.layer!r} fits {len(chosen)} layers; give one of them, or the tuple "
             f"({wanted.layer!r},) for the mean of their maps: {', '.join(chosen)}"
         )
-    larger = _sites_of_one_more(model, inputs)
+    larger = batches.of_one_more(lambda inputs: views.program(model, inputs).sites, inputs) or {}
     for layer in chosen:
         what = f"layer {layer!r}" if wanted.side == OUTPUT else f"the input of layer {layer!r}"
         more = larger.get(known[layer].key)
         _check(f"{wanted.function}: {what}", known[layer].leaves, more, inputs, differentiable)
     return [known[layer] for layer in chosen]
-
-
-def _sites_of_one_more(model: Model, inputs: Any) -> Mapping[Key, Site]:
-    """The layers' values with one example more; none where the model is for this batch alone."""
-    with contextlib.suppress(Exception):
-        return views.program(model, batches.larger(inputs, jax.tree.leaves(inputs)[0].shape[0])).sites
-    return {}
 
 
 def _check(what: str, leaves: Any, more: Site | None, inputs: Any, differentiable: bool) -> None:

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz import finite, views
+from jaxviz.attribution import batches
 from jaxviz.attribution.rules.pairs import is_float
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import Edit, Key, Site, evaluate, paths
+from jaxviz.program import Edit, Key, evaluate, paths
 from jaxviz.program.trace import Node
 from jaxviz.targets import Target, select
 
@@ -70,11 +71,7 @@ def places(model: Model, inputs: Any) -> tuple[Place, ...]:
     """
     program = views.program(model, inputs)
     batch = jax.tree.leaves(inputs)[0].shape[0]
-    try:
-        larger = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batch + 1, *leaf.shape[1:]), leaf.dtype), inputs)
-        others: dict[Key, Site] = views.program(model, larger).sites
-    except Exception:  # the model is for this batch alone: it holds masks of its size, or is itself cut from another
-        others = {}
+    others = batches.of_one_more(lambda inputs: views.program(model, inputs).sites, inputs) or {}
     found = []
     for key in program.sites:
         leaves = program.sites[key].leaves

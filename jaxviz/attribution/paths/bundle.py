@@ -34,18 +34,16 @@ def batch_axes(model: Model, inputs: Any) -> Axes | None:
     for this batch alone: the axis would be a guess, and without it the result is the same, later.
     """
     batch = jax.tree.leaves(inputs)[0].shape[0]
-    larger = batches.larger(inputs, batch)
-    try:
-        pairs = list(zip(_frontier.eval_shape(model, inputs), _frontier.eval_shape(model, larger), strict=True))
-    except Exception:
+    ends = batches.of_one_more(lambda inputs: _frontier.eval_shape(model, inputs), inputs)
+    if ends is None:
         return None
     found = []
-    for small, large in pairs:
+    for small, large in zip(_frontier.eval_shape(model, inputs), ends, strict=True):
         axis = batches.axis(small.shape, large.shape, batch)
         if axis is None or batches.changed(small.shape, large.shape) != [axis]:
             return None
         found.append(axis)
-    one, more = (_traceable.trace(model, points).jaxpr.jaxpr for points in (inputs, larger))
+    one, more = (_traceable.trace(model, points).jaxpr.jaxpr for points in (inputs, batches.larger(inputs, batch)))
     return tuple(found) if _keeps_apart(one, more, batch, len(jax.tree.leaves(inputs))) else None
 
 

@@ -116,7 +116,7 @@ def weighted(equation: JaxprEqn, weights: list[Any], directions: list[Any]) -> A
     return functools.reduce(jnp.add, (weight * each for weight, each in zip(weights, directions, strict=True)))
 
 
-def finite(weights: Any) -> jax.Array:
+def finite_or_0(weights: Any) -> jax.Array:
     """Weights, and 0 where they are not finite.
 
     Outside of a function's domain (a root of what is negative, a quotient by 0) there are none. A choice that guards against that
@@ -129,4 +129,4 @@ def ratio(difference: Any, divisor: Any, otherwise: Any) -> jax.Array:
     """`difference / divisor`, and `otherwise` where the divisor is 0 or the ratio not finite."""
     zero = divisor == 0
     quotient = difference / jnp.where(zero, jnp.ones_like(divisor), divisor)
-    return finite(jnp.where(zero, otherwise, quotient))
+    return finite_or_0(jnp.where(zero, otherwise, quotient))

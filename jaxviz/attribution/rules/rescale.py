@@ -15,7 +15,7 @@ from jaxviz.attribution.rules.mean_derivative import follow, mean_derivative
 from jaxviz.attribution.rules.pairs import (
     Pair,
     both,
-    finite,
+    finite_or_0,
     floating,
     is_float,
     means,
@@ -82,7 +82,7 @@ def product(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         return linear(equation, operands, where)
     (value,), (reference,) = both(equation, operands)
     flows = [operand.flow for operand in operands]
-    return [pair(shared(_product, equation, value, list(map(finite, means(operands))), flows), reference)]
+    return [pair(shared(_product, equation, value, list(map(finite_or_0, means(operands))), flows), reference)]
 
 
 def _product(equation: JaxprEqn, factors: list[Any], directions: list[Any]) -> Any:
@@ -102,7 +102,7 @@ def quotient(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]
     weights = [(1 / bottom + 1 / bottom0) / 2, -(top + top0) / 2 / bottom / bottom0]
     return [
         pair(
-            shared(weighted, equation, value, list(map(finite, weights)), [operand.flow for operand in operands]),
+            shared(weighted, equation, value, list(map(finite_or_0, weights)), [operand.flow for operand in operands]),
             reference,
         )
     ]
@@ -209,7 +209,7 @@ def _slope(equation: JaxprEqn, index: int, operand: Pair, others: list[Any]) -> 
     middle, half = (x + x0) / 2, difference / 2 / np.sqrt(3).astype(x.dtype)
     near = jnp.abs(difference) <= _scale(name, index, middle) * (100 * jnp.finfo(x.dtype).eps) ** 0.2
     tangent = (derivative(middle - half) + derivative(middle + half)) / 2
-    return jnp.where(near, finite(tangent), ratio(change, difference, tangent))
+    return jnp.where(near, finite_or_0(tangent), ratio(change, difference, tangent))
 
 
 def _scale(name: str, index: int, x: jax.Array) -> jax.Array:

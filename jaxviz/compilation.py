@@ -13,9 +13,10 @@ from typing import Any
 
 import jax
 
+from jaxviz import meanwhile
 from jaxviz.program import is_top_level
 from jaxviz.program.lowerings import is_inside, lowered
-from jaxviz.shardings import automatic, is_explicit
+from jaxviz.shardings import automatic, has_explicit
 
 # What YNNPACK gets: products alone.
 _FLAG, _VALUE = "xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
@@ -37,13 +38,14 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns."""
         # JAX takes compiler options at the top level only: inside another program, that program's hold.
-        leaves = jax.tree.leaves((args, kwargs))
-        if not is_top_level(leaves):
+        if not is_top_level():
             # A part of what is lowered as a whole is found there as it stands, its derivative, too.
             return (self._as_it_stands if is_inside() else self._within)(*args, **kwargs)
-        if any(map(is_explicit, leaves)):
+        if any(map(has_explicit, args)) or any(map(has_explicit, kwargs.values())):
             args, kwargs = automatic((args, kwargs))
-        return (self._fast if _has_flag() else self._plain)(*args, **kwargs)
+        results = (self._fast if _has_flag() else self._plain)(*args, **kwargs)
+        meanwhile.catch_up()
+        return results
 
     def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
         """The program at the shapes of the arguments, as `jax.jit` gives it."""

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 from flax import nnx
 
-from jaxviz import adapters, views
+from jaxviz import adapters, shardings, views
 from jaxviz.adapters import Adapter
 from jaxviz.checks import check_choice, check_strings
 from jaxviz.compilation import jit
@@ -125,6 +125,11 @@ class Model:
         call = _call_optimized if isinstance(self.apply, views.Optimized) else _call
         with calling("Model"):
             return call(self, inputs)
+
+    @functools.cached_property
+    def _is_explicit(self) -> bool:
+        """Whether parameters are spread over a mesh with explicit axes, which no method of a model or on it leaves so."""
+        return shardings.has_explicit((self.params, self.keywords))
 
     def optimized(self) -> "Model":
         """The same model, faster on CPU: equal up to rounding, where a plain call is equal to the last bit.

@@ -28,6 +28,14 @@ def is_explicit(value: Any) -> bool:
     return type(sharding) is NamedSharding and AxisType.Explicit in sharding.mesh.axis_types
 
 
+def has_explicit(tree: Any) -> bool:
+    """Whether an array of a pytree is of such a mesh; what is immutable may have looked once, as its `_is_explicit`."""
+    if isinstance(tree, jax.Array):
+        return is_explicit(tree)
+    known = getattr(tree, "_is_explicit", None)
+    return any(map(is_explicit, jax.tree.leaves(tree))) if known is None else known
+
+
 def _automatic(value: Any) -> Any:
     return jax.device_put(value, _as_automatic(value.sharding)) if is_explicit(value) else value
 

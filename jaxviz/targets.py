@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz import finite
+from jaxviz import finite, meanwhile
 from jaxviz.static import Static
 
 
@@ -74,16 +74,21 @@ def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) 
             f"{function}: target has shape {index.shape}; give one int, or an int array of shape {shape[:1]} (the batch)"
         )
     if not isinstance(index, jax.core.Tracer):
-        values = np.asarray(index)
-        if np.minimum.reduce(values, axis=None) < 0 or np.maximum.reduce(values, axis=None) >= shape[1]:
-            wrong = values[(values < 0) | (values >= shape[1])]
-            raise ValueError(
-                f"{function}: target {int(wrong[0])} is out of range; the model has {shape[1]} outputs, 0 to {shape[1] - 1}"
-            )
+        meanwhile.put_off(functools.partial(_check_range, function, index, shape[1]))
+        if isinstance(index, jax.Array) and index.dtype == np.int32 and index.shape and not index.committed:
+            return Target(index)
         # Filled on the host: an int and an array are then the same program.
-        index = values.astype(np.int32)
+        index = np.asarray(index).astype(np.int32)
         return Target(index if index.shape else np.full(shape[:1], index))
     return Target(jnp.broadcast_to(index.astype(jnp.int32), shape[:1]))
+
+
+def _check_range(function: str, index: Any, count: int) -> None:
+    """Raises if one of some indices is none of so many outputs."""
+    values = np.asarray(index).ravel().tolist()  # there are few: NumPy's calls take longer than what they do
+    if min(values) < 0 or max(values) >= count:
+        wrong = next(value for value in values if not 0 <= value < count)
+        raise ValueError(f"{function}: target {wrong} is out of range; the model has {count} outputs, 0 to {count - 1}")
 
 
 def select(outputs: Any, target: Any) -> jax.Array:
@@ -194,13 +199,18 @@ def _index(function: str, target: Any) -> Any:
         index = target if hasattr(target, "dtype") and hasattr(target, "shape") else np.asarray(target)
     except ValueError:  # lists of different lengths
         index = np.empty(0, object)
-    if not jnp.issubdtype(index.dtype, jnp.integer):
+    if not _is_integer(index.dtype):
         given = f"an array of {index.dtype}" if index.shape else repr(target)
         raise TypeError(
             f"{function}: target must be None, an int, an int array of shape (batch,) or a callable "
             f"outputs -> (batch,), got {given}"
         )
     return index
+
+
+@functools.cache  # JAX's own takes longer than much of what small networks do
+def _is_integer(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.integer))
 
 
 def _describe(tree: Any) -> str:

@@ -4,6 +4,7 @@ Checks of shapes and types work under `jax.jit`; checks of values (NaN, a target
 """
 
 import functools
+import weakref
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType
 
-from jaxviz import finite, host, targets
+from jaxviz import finite, host, meanwhile, targets
 from jaxviz.checks import check_choice as check_choice
 from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_key as check_key
@@ -36,9 +37,31 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
         The inputs as JAX arrays, and the target in the form that jitted functions take.
     """
     check_model(function, model)
-    inputs = _arrays(function, model, inputs, differentiable)
+    leaves = inputs if type(inputs) is tuple else (inputs,)
+    kinds = _kinds(leaves, type(inputs) is tuple, differentiable)
+    outputs = _passed.get(model, {}).get(kinds)
+    if outputs is None:
+        inputs = _arrays(function, model, inputs, differentiable)
+        _check_finite(function, inputs)
+        outputs = _shapes(function, model, inputs)
+        if kinds is not None and not any(map(is_explicit, leaves)):
+            _passed.setdefault(model, {})[kinds] = outputs
+    else:
+        meanwhile.put_off(functools.partial(_check_finite, function, inputs))
     batch = (inputs[0] if type(inputs) is tuple else inputs).shape[0]
-    return inputs, targets.prepare(function, _shapes(function, model, inputs), target, batch)
+    return inputs, targets.prepare(function, outputs, target, batch)
+
+
+# The outputs' shapes of models, at the kinds of inputs that have passed all checks but those of their values.
+_passed: weakref.WeakKeyDictionary[Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def _kinds(leaves: tuple[Any, ...], several: bool, differentiable: bool) -> Any:
+    """What the checks but those of values depend on; None where arrays have to be converted first."""
+    kinds = [leaf.aval for leaf in leaves if isinstance(leaf, jax.Array)]
+    if len(kinds) < len(leaves):
+        return None
+    return several, differentiable, jax.config.read("jax_enable_x64"), *kinds
 
 
 def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> Any:
@@ -70,12 +93,23 @@ def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> A
             )
         leaves = automatic(leaves)
     arrays = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
-    inputs = tuple(arrays) if several else arrays[0]
-    if not all_finite(arrays) and not any(isinstance(leaf, jax.core.Tracer) for leaf in arrays):
-        counts = {_name(several, i): int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(arrays)}
-        found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
-        raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
-    return inputs
+    return tuple(arrays) if several else arrays[0]
+
+
+def _check_finite(function: str, inputs: Any) -> None:
+    """Raises if values of inputs are known not to be finite."""
+    several = type(inputs) is tuple
+    arrays = inputs if several else (inputs,)
+    for leaf in arrays:
+        if isinstance(leaf, jax.core.Tracer):
+            return
+        if not _finite(leaf):
+            break
+    else:
+        return
+    counts = {_name(several, i): int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(arrays)}
+    found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
+    raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
 
 
 def _check_array(function: str, name: str, leaf: Any) -> None:
@@ -162,7 +196,7 @@ def baseline_like(function: str, baseline: Any, inputs: Any) -> Any:
 
 def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.Array:
     if baseline is None:
-        if leaf.size <= _SMALL and is_top_level(leaf):
+        if leaf.size <= _SMALL and is_top_level():
             return _filled(0, leaf.shape, leaf.dtype)
         baseline = 0
     is_flag = isinstance(baseline, bool | np.bool_)
@@ -181,7 +215,7 @@ def _baseline(function: str, name: str, baseline: Any, leaf: jax.Array) -> jax.A
     if not isinstance(baseline, jax.core.Tracer):
         _check_fits(function, name, np.asarray(baseline), leaf.dtype)
     try:
-        if np.ndim(baseline) == 0 and leaf.size <= _SMALL and is_top_level((baseline, leaf)):
+        if np.ndim(baseline) == 0 and leaf.size <= _SMALL and is_top_level():
             return _filled(np.asarray(baseline).item(), leaf.shape, leaf.dtype)
         # On the host where it is there already: a new scalar is then no new program.
         library = jnp if isinstance(baseline, jax.Array) else np

@@ -6,16 +6,16 @@ import inspect
 import itertools
 import math
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 
-from jaxviz import finite, host
+from jaxviz import finite, host, meanwhile
 from jaxviz.attribution.arguments import baseline_like
-from jaxviz.flags import Flag
 
 _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
 
@@ -50,19 +50,37 @@ def cautious(method: Method) -> Method:
     def looked_at(*args: Any, **settings: Any) -> Any:
         if _running.up:
             return method(*args, **settings)
-        with _running.raised():
+        _running.up, _running.reasons = True, []
+        meanwhile.begin()
+        try:
             attribution = method(*args, **settings)
+        finally:
+            reasons, _running.up, _running.reasons = _running.reasons, False, None
+            # Even after an error: what was to be checked may be why.
+            meanwhile.end()
         largest = _suspicious(attribution)
         if largest is not None:
-            _warn(method, args, settings, largest)
+            _warn(method, args, settings, largest, reasons)
         return attribution
 
     return cast(Method, looked_at)
 
 
-def unwatched() -> contextlib.AbstractContextManager[None]:
+def if_nan(reason: Callable[[], None]) -> None:
+    """Calls what raises if it knows why an attribution is NaN: where that of the method that runs is looked at, and is."""
+    if _running.reasons is not None:
+        _running.reasons.append(reason)
+
+
+@contextlib.contextmanager
+def unwatched() -> Iterator[None]:
     """Methods that are called inside give no warnings: the caller looks at what they give."""
-    return _running.raised()
+    before = _running.up, _running.reasons
+    _running.up, _running.reasons = True, None
+    try:
+        yield
+    finally:
+        _running.up, _running.reasons = before
 
 
 def warn(function: str, text: str) -> None:
@@ -83,13 +101,20 @@ def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.maximum.reduce([part.astype(np.float64) for part in parts])
 
 
-_running = Flag()  # whether a method runs in this thread
+class _Running(threading.local):
+    """Attributes: `up`, whether a method runs in this thread; `reasons`, see `if_nan`, None where no result is looked at."""
+
+    up = False
+    reasons: list[Callable[[], None]] | None = None
+
+
+_running = _Running()
 
 
 def _suspicious(attribution: Any) -> np.ndarray | None:
     """The largest values of the examples, if one of them is 0 or not finite; else None."""
     arrays, is_well = [], True
-    for leaf in jax.tree.leaves(attribution):
+    for leaf in (attribution,) if isinstance(attribution, jax.Array) else jax.tree.leaves(attribution):
         if not host.sees(leaf) or not leaf.ndim:
             return None
         array = host.fetch(leaf)
@@ -103,19 +128,27 @@ def _suspicious(attribution: Any) -> np.ndarray | None:
 
 def _is_well(array: np.ndarray) -> bool:
     """Whether a few microseconds tell that all values are finite, and some of each example not 0, as most often they do."""
-    if array.size > _SMALL or array.dtype not in finite.WITH_PRODUCTS:
+    if not 0 < array.size <= _SMALL or array.dtype not in finite.WITH_PRODUCTS:
         return False
+    flat = array.ravel()
+    # An example of zeros alone has at least as many of them as it has values.
+    if array.size - np.count_nonzero(flat) < array.size // len(array) and np.vdot(flat, flat) < math.inf:
+        return True
     rows = array.reshape(len(array), -1)
     squares = np.einsum("ij,ij->i", rows, rows).tolist()
     # By the sum, which is NaN if one is: the greatest may be another.
     return min(squares) > 0 and sum(squares) < math.inf
 
 
-def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray) -> None:
+def _warn(
+    method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray, reasons: list[Callable[[], None]]
+) -> None:
     name = method.__name__ if method.__name__ != "__call__" else args[0].name
     given = inspect.signature(method).bind(*args, **settings).arguments
     given |= given.pop("settings", {})
     if np.isnan(largest).any():
+        for reason in reasons:
+            reason()
         _check_parameters(name, given["model"])
     accepted = inspect.signature(args[0] if method.__name__ == "__call__" else method).parameters
     of_baseline = ", baseline=..." if "baseline" in accepted else ""
@@ -135,16 +168,16 @@ def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest:
             "nothing of what is to be explained",
         )
         return
-    reasons = [
+    possible = [
         "the score does not depend on the inputs there",
         "all units of a layer are off",
         "a softmax, sigmoid or tanh is saturated (explain what enters it instead)",
     ]
     if "relu" in accepted and given.get("relu", True):
-        reasons.append("relu=True took away a map that is negative everywhere")
+        possible.append("relu=True took away a map that is negative everywhere")
     warn(
         name,
-        f"the attribution of {_which(zero)} is all zero. It may be that {', '.join(reasons[:-1])}, or {reasons[-1]}; "
+        f"the attribution of {_which(zero)} is all zero. It may be that {', '.join(possible[:-1])}, or {possible[-1]}; "
         f"{diagnose} tells which",
     )
 

@@ -14,7 +14,7 @@ from jaxviz import chunks, host
 from jaxviz.attribution import batches
 from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_set
-from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.caution import cautious, if_nan
 from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
 from jaxviz.attribution.rules.deeplift import deeplift
@@ -127,9 +127,9 @@ class AtLayer:
         """The attribution of the layer; see `at_layer`."""
         name = self.name
         inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
-        one = functools.partial(self._attribution, name, model, inputs, prepared, settings)
         if isinstance(self.layer, str):
-            return one((self.layer,))
+            return self._attribution(name, model, inputs, prepared, settings, (self.layer,))
+        one = functools.partial(self._attribution, name, model, inputs, prepared, settings)
         layers = named(name, model, inputs, self.layer, self.side)
         if self.jointly and len(layers) > 1 and not self._has_own_form(inputs):
             return dict(zip(layers, one(layers), strict=True))
@@ -162,10 +162,9 @@ class AtLayer:
             settings = {**settings, "baseline": baseline}
         if self.method in _ONE_PROGRAM:
             static, data = split(settings)
-            how = _How(self._static, name, layers, self.side, static)
-            attribution, finite = _in_one_program(how, model, inputs, target, data)
-            _check_finite(how, is_traced(finite) or bool(host.fetch(finite)))
-            return attribution
+            how, program = _one_program(self._static, name, layers, self.side, static)
+            if_nan(lambda: _check_finite(how, all_finite(activations(model, inputs, layers, self.side))))
+            return program(model, inputs, target, data)
         how = _How(self._static, name, layers, self.side, NO_SETTINGS)
         return _of_layers(how, model, inputs, target, settings)[0]
 
@@ -207,13 +206,20 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
 _ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, deeplift})
 
 
-@functools.partial(jit, static_argnums=0)
-def _in_one_program(
-    how: _How, model: Model, inputs: Any, target: Target, settings: dict[str, Any]
-) -> tuple[Any, jax.Array]:
-    """The attribution, and whether the layers' activation is finite."""
-    attribution, activation = _of_layers(how, model, inputs, target, settings)
-    return attribution, jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(activation)]).all()
+@functools.lru_cache(maxsize=256)
+def _one_program(
+    method: Static, name: str, layers: tuple[str, ...], side: str, settings: Static
+) -> tuple[_How, Callable[..., Any]]:
+    """The way to the attribution of some layers; and its program, of model, inputs, target and the settings that are data."""
+    how = _How(method, name, layers, side, settings)
+
+    def attribution_of_layers(model: Model, inputs: Any, target: Target, data: dict[str, Any]) -> Any:
+        attribution, activation = _of_layers(how, model, inputs, target, data)
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(activation)]).all()
+        # NaN where the activation has some: that is looked at if the attribution is NaN.
+        return jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.nan), attribution)
+
+    return how, jit(attribution_of_layers)
 
 
 def _check_finite(how: _How, finite: bool) -> None:

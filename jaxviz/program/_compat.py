@@ -59,7 +59,6 @@ def called(equation: JaxprEqn) -> str:
     return next((closed(program)[0].debug_info.func_name for program in subprograms(equation)), "")
 
 
-def is_top_level(tree: Any) -> bool:
-    """Whether a function of these arguments is executed at once, not traced into another program or transformed."""
-    trace = core.find_top_trace(jax.tree.leaves(tree))
-    return type(trace).__name__ == "EvalTrace"
+def is_top_level() -> bool:
+    """Whether what is called now is executed at once, not traced into another program or transformed."""
+    return type(core.find_top_trace(())).__name__ == "EvalTrace"  # of this thread, whatever the arguments

@@ -293,6 +293,20 @@ def test_parameters_that_are_nan_are_an_error_where_the_attribution_is(name):
         method()
 
 
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("diagnose", "completeness_gap")])
+def test_values_are_looked_at_in_later_calls_too(name):
+    model = ATTENDING if name in ATTENTION else MODEL
+    method = functools.partial(getattr(jv, name), model, **METHODS[name])
+    takes_target = "target" in inspect.signature(getattr(jv, name)).parameters
+    target = {"target": jnp.array([0, 1], jnp.int32)} if takes_target else {}
+    method(X, **target)
+    with pytest.raises(ValueError, match=f"^{name}: inputs must be finite, but 1 of inputs are NaN or infinite"):
+        method(X.at[0, 0, 0, 0].set(jnp.nan), **target)
+    if takes_target:
+        with pytest.raises(ValueError, match=f"^{name}: target 7 is out of range"):
+            method(X, target=jnp.array([0, 7], jnp.int32))
+
+
 def test_parameters_that_are_nan_are_told_where_a_layer_is_explained():
     broken = MODEL.with_params((MODEL.params[0].at[0, 0].set(jnp.nan), MODEL.params[1]))
     words = r"^at_layer\(gradient\): the activation of 'conv' has NaN or infinite values, though the inputs have none"

@@ -1,0 +1,54 @@
+"""The panel of a map, and the color bar of several: what all figures of maps share."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jaxviz.figures import canvas
+from jaxviz.figures.rgb import blend, to_bytes
+from jaxviz.figures.scale import Scale, signed_part
+
+LABELS = {
+    "all": "attribution",
+    "positive": "positive attribution",
+    "negative": "negative attribution",
+    "absolute": "|attribution|",
+}
+
+
+def items(where: str, name: str, value: Any) -> list[Any]:
+    """The arrays of a batch or a sequence."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    array = np.asarray(value)
+    if array.ndim < 1:
+        raise TypeError(f"{where}: {name} must be a batch or a sequence of arrays, got {type(value).__name__}")
+    return list(array)
+
+
+def draw(axes: Axes, heat: np.ndarray, scale: Scale, image: np.ndarray | None) -> None:
+    """Draws a map into its panel, over its image if there is one."""
+    part = signed_part(heat, scale.sign)
+    # long thin maps (a row of tokens) may fill the panel; pictures keep square pixels
+    aspect: Literal["equal", "auto"] = "equal" if 0.2 <= heat.shape[0] / heat.shape[1] <= 5 else "auto"
+    settings: dict[str, Any] = {"interpolation": "nearest", "origin": "upper", "aspect": aspect}
+    if image is not None:
+        axes.imshow(to_bytes(blend(image, part, scale)), **settings)
+        return
+    shown = np.ma.masked_invalid(part)
+    axes.imshow(shown, cmap=canvas.color_map(scale.map), vmin=scale.low, vmax=scale.high, **settings)
+
+
+def bar(figure: canvas.Figure, axes: Sequence[Axes], scale: Scale, label: str | None = None) -> None:
+    """The color bar of a scale, beside the panels that share it."""
+    canvas.color_bar(
+        figure,
+        axes,
+        map=scale.map,
+        low=scale.low,
+        high=scale.high,
+        label=label or LABELS[scale.sign],
+        clipped=scale.clipped > 0,
+    )

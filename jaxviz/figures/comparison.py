@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxviz.figures import canvas, checks, palette, panels
-from jaxviz.figures.rgb import as_rgb, fit_to_image, to_bytes
+from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image, to_bytes
 from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale
 
 
@@ -21,8 +21,10 @@ def explanations(
     scale: Literal["map", "method", "shared"] = "map",
     sign: Sign = "all",
     percentile: float = PERCENTILE,
+    limit: float | None = None,
     channels: Reduction = "sum",
     overlaid: bool = False,
+    mode: Mode = "blend",
     label: str | None = None,
     title: str | None = None,
 ) -> canvas.Figure:
@@ -41,8 +43,11 @@ def explanations(
             all maps; the color bar then shows their own values).
         sign: "all", "positive", "negative" or "absolute"; see `normalize`.
         percentile: the share of the non-zero magnitudes, in %, within a scale's colors; see `normalize`.
+        limit: the magnitude at which the colors saturate, in place of the percentile, for one scale over several figures; with
+            `scale="shared"`.
         channels: how channels are taken together; see `reduce_channels`.
-        overlaid: draw the maps over the faded images.
+        overlaid: draw the maps with the images.
+        mode: how: "blend" (over the faded images), "mask" or "alpha" (what of the images counts); see `overlay`.
         label: what the color bar shows, where it is no attribution ("share of attention").
         title: a title of the whole figure.
 
@@ -50,7 +55,8 @@ def explanations(
         A matplotlib figure.
 
     Raises:
-        ValueError: too many examples or methods, counts that differ, a bad shape, sign, scale or percentile.
+        ValueError: too many examples or methods, counts that differ, a bad shape, sign, scale, percentile, limit or
+            mode; a limit without `scale="shared"`, a mode without `overlaid=True`.
         TypeError: something is not made of real numbers.
 
     Example:
@@ -61,6 +67,11 @@ def explanations(
     """
     where = "explanations"
     checks.check_choice(where, "scale", scale, ("map", "method", "shared"))
+    check_mode(where, mode, sign)
+    if mode != "blend" and not overlaid:
+        raise ValueError(f"{where}: mode {mode!r} shows images through their maps: give overlaid=True")
+    if limit is not None and scale != "shared":
+        raise ValueError(f"{where}: limit is of one scale for all maps: give scale='shared' with it, got {scale!r}")
     given = panels.items(where, "images", images)
     count = len(given)
     if not 1 <= count <= 24:
@@ -111,7 +122,7 @@ def explanations(
             )
         heats = [as_map(where, item, channels, f"attributions[{method!r}][{i}]") for i, item in enumerate(items)]
         tables[method] = [fit_to_image(where, heat, *pictures[i][0].shape[:2]) for i, heat in enumerate(heats)]
-    scaled = functools.partial(shared_scale, where, sign=sign, percentile=percentile)
+    scaled = functools.partial(shared_scale, where, sign=sign, percentile=percentile, limit=limit)
     every = scaled([heat for heats in tables.values() for heat in heats]) if scale == "shared" else None
     missing = clipped = 0
     for column, (method, heats) in enumerate(tables.items(), start=1):
@@ -121,7 +132,7 @@ def explanations(
             missing += int((~np.isfinite(heat)).sum())
             clipped += own.clipped if scale == "map" or (scale == "method" and row == 0) else 0
             axes = grid[row, column]
-            panels.draw(axes, heat, own, pictures[row][0] if overlaid else None)
+            panels.draw(axes, heat, own, pictures[row][0] if overlaid else None, mode)
             heading = canvas.wrap(str(method), side, size) if row < headings else None
             canvas.picture_panel(axes, title=heading, size=size)
             if own.largest == 0:
@@ -131,13 +142,13 @@ def explanations(
                     0.5,
                     "\n".join(own.notes()[-1:]),
                     size=canvas.NOTE,
-                    color=palette.MUTED,
+                    color=palette.FAINT if mode == "mask" else palette.MUTED,
                     transform=axes.transAxes,
                     wrap=True,
                 )
     # With one scale for all, colors keep their unit; otherwise they are shares.
     unit = every or Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
-    panels.bar(figure, list(cells.flat), unit, label or (None if every else f"share of the {scale}'s limit"))
+    panels.bar(figure, list(cells.flat), unit, label or (None if every else f"share of the {scale}'s limit"), mode)
     said = (
         every.notes()
         if every

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxviz.figures import canvas, checks, panels
-from jaxviz.figures.rgb import as_rgb, fit_to_image
+from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image
 from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale
 
 
@@ -53,19 +53,26 @@ def overlay(
     image: npt.ArrayLike,
     attribution: npt.ArrayLike,
     *,
+    mode: Mode = "blend",
     sign: Sign = "all",
     percentile: float = PERCENTILE,
     limit: float | None = None,
     channels: Reduction = "sum",
     title: str | None = None,
 ) -> canvas.Figure:
-    """Draws an image in faded gray, tinted by its attribution, with a color bar.
+    """Draws an image and its attribution in one picture, with a color bar: tinted by it, or seen only where it is.
+
+    "blend" is the one to read values from. "mask" and "alpha" show what of the image counts, and of the attribution only how
+    strong it is there, of one sign; dark places of the image stay dark under a mask however much they count.
 
     Args:
         image: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`; uint8, or floats in [0, 1]. Floats beyond that range are
             stretched, and a note says so.
         attribution: `(H, W)` or `(H, W, C)`; or smaller by whole factors, such as a Grad-CAM on its layer's grid.
-        sign: "all", "positive", "negative" or "absolute"; see `normalize`.
+        mode: "blend" (the image in faded gray, tinted), "mask" (the image on black, as bright as the attribution is strong) or
+            "alpha" (on white, as opaque); `overlay_rgb` has the formulas.
+        sign: "all", "positive", "negative" or "absolute"; see `normalize`. Not "all" in the modes "mask" and "alpha", which
+            cannot tell signs apart.
         percentile: the share of the non-zero magnitudes, in %, within the colors' range; see `normalize`.
         limit: the magnitude at which the colors saturate, in place of the percentile.
         channels: how channels are taken together; see `reduce_channels`.
@@ -75,7 +82,7 @@ def overlay(
         A matplotlib figure.
 
     Raises:
-        ValueError: a bad shape, sign, percentile or limit.
+        ValueError: a bad shape, mode, sign, percentile or limit; `sign="all"` in a mode that cannot tell signs apart.
         TypeError: image or attribution are not made of real numbers.
 
     Example:
@@ -83,23 +90,29 @@ def overlay(
         >>> figure.axes[0].images[0].get_array().shape
         (1, 2, 3)
     """
+    check_mode("overlay", mode, sign)
     colors, note = as_rgb("overlay", image)
     heat = fit_to_image("overlay", as_map("overlay", attribution, channels), *colors.shape[:2])
     scale = shared_scale("overlay", [heat], sign=sign, percentile=percentile, limit=limit)
-    return _single(heat, scale, colors, [] if note is None else [note], title)
+    return _single(heat, scale, colors, [] if note is None else [note], title, mode)
 
 
 def _single(
-    heat: np.ndarray, scale: Scale, image: np.ndarray | None, notes: list[str], title: str | None
+    heat: np.ndarray,
+    scale: Scale,
+    image: np.ndarray | None,
+    notes: list[str],
+    title: str | None,
+    mode: Mode = "blend",
 ) -> canvas.Figure:
     ratio = min(max(heat.shape[0] / heat.shape[1], 0.2), 2.0)
     figure = canvas.sheet(5.2, 0.45 + 4.1 * ratio + (0.25 if title else 0.0), layout="compressed")
     axes = figure.add_subplot()
-    panels.draw(axes, heat, scale, image)
+    panels.draw(axes, heat, scale, image, mode)
     canvas.picture_panel(
         axes, title=None if title is None else canvas.wrap(title, 4.4, canvas.TITLE, canvas.HEADING), size=canvas.TITLE
     )
-    panels.bar(figure, [axes], scale)
+    panels.bar(figure, [axes], scale, mode=mode)
     canvas.add_notes(figure, notes + scale.notes())
     return figure
 
@@ -110,6 +123,7 @@ def heatmaps(
     images: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
     titles: Sequence[str] | None = None,
     columns: int | None = None,
+    mode: Mode = "blend",
     sign: Sign = "all",
     percentile: float = PERCENTILE,
     limit: float | None = None,
@@ -120,9 +134,10 @@ def heatmaps(
 
     Args:
         attributions: a batch `(n, H, W)` or `(n, H, W, C)`, or a sequence of `(H, W)` and `(H, W, C)` of any sizes; at most 100.
-        images: as many images, drawn under the maps as in `overlay`.
+        images: as many images, drawn with the maps as in `overlay`.
         titles: one title each.
         columns: how many panels in a row; by default at most 5.
+        mode: how maps are laid on images: "blend", "mask" or "alpha"; see `overlay`.
         sign: "all", "positive", "negative" or "absolute"; see `normalize`.
         percentile: the share of the non-zero magnitudes of all maps together, in %, within the colors' range; see `normalize`.
         limit: the magnitude at which the colors saturate, in place of the percentile.
@@ -133,7 +148,8 @@ def heatmaps(
         A matplotlib figure.
 
     Raises:
-        ValueError: no map or more than 100, a bad shape, sign, percentile or limit, or counts that differ.
+        ValueError: no map or more than 100, a bad shape, mode, sign, percentile or limit, a mode without images, or counts
+            that differ.
         TypeError: something is not made of real numbers.
 
     Example:
@@ -141,6 +157,9 @@ def heatmaps(
         >>> [axes.images[0].get_clim() for axes in figure.axes[:2]]
         [(-4.0, 4.0), (-4.0, 4.0)]
     """
+    check_mode("heatmaps", mode, sign)
+    if images is None and mode != "blend":
+        raise ValueError(f"heatmaps: mode {mode!r} shows images through their maps: give images")
     heats = [
         as_map("heatmaps", item, channels, f"attributions[{i}]")
         for i, item in enumerate(panels.items("heatmaps", "attributions", attributions))
@@ -175,8 +194,8 @@ def heatmaps(
         if i >= len(heats):
             axes.set_axis_off()
             continue
-        panels.draw(axes, heats[i], scale, colors[i])
+        panels.draw(axes, heats[i], scale, colors[i], mode)
         canvas.picture_panel(axes, title=None if names is None else canvas.wrap(names[i], side, canvas.LABEL))
-    panels.bar(figure, list(grid.flat), scale)
+    panels.bar(figure, list(grid.flat), scale, mode=mode)
     canvas.add_notes(figure, notes + scale.notes())
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jaxviz.figures import canvas
-from jaxviz.figures.rgb import blend, to_bytes
+from jaxviz.figures.rgb import lay, map_of, to_bytes
 from jaxviz.figures.scale import Scale, signed_part
 
 LABELS = {
@@ -16,6 +16,7 @@ LABELS = {
     "negative": "negative attribution",
     "absolute": "|attribution|",
 }
+SEEN = {"blend": "", "mask": " (brightness)", "alpha": " (opacity)"}
 
 
 def items(where: str, name: str, value: Any) -> list[Any]:
@@ -28,27 +29,29 @@ def items(where: str, name: str, value: Any) -> list[Any]:
     return list(array)
 
 
-def draw(axes: Axes, heat: np.ndarray, scale: Scale, image: np.ndarray | None) -> None:
+def draw(axes: Axes, heat: np.ndarray, scale: Scale, image: np.ndarray | None, mode: str = "blend") -> None:
     """Draws a map into its panel, over its image if there is one."""
     part = signed_part(heat, scale.sign)
     # long thin maps (a row of tokens) may fill the panel; pictures keep square pixels
     aspect: Literal["equal", "auto"] = "equal" if 0.2 <= heat.shape[0] / heat.shape[1] <= 5 else "auto"
     settings: dict[str, Any] = {"interpolation": "nearest", "origin": "upper", "aspect": aspect}
     if image is not None:
-        axes.imshow(to_bytes(blend(image, part, scale)), **settings)
+        axes.imshow(to_bytes(lay(image, part, scale, mode)), **settings)
         return
     shown = np.ma.masked_invalid(part)
     axes.imshow(shown, cmap=canvas.color_map(scale.map), vmin=scale.low, vmax=scale.high, **settings)
 
 
-def bar(figure: canvas.Figure, axes: Sequence[Axes], scale: Scale, label: str | None = None) -> None:
+def bar(
+    figure: canvas.Figure, axes: Sequence[Axes], scale: Scale, label: str | None = None, mode: str = "blend"
+) -> None:
     """The color bar of a scale, beside the panels that share it."""
     canvas.color_bar(
         figure,
         axes,
-        map=scale.map,
+        map=map_of(scale, mode),
         low=scale.low,
         high=scale.high,
-        label=label or LABELS[scale.sign],
+        label=(label or LABELS[scale.sign]) + SEEN[mode],
         clipped=scale.clipped > 0,
     )

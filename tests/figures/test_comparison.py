@@ -55,6 +55,22 @@ def test_a_dozen_methods_take_several_lines_with_a_heading_for_each_map():
             assert axes.images[0].get_clim()[1] == int(name.split()[1]) + 1
 
 
+@pytest.mark.parametrize("mode", ["blend", "mask", "alpha"])
+def test_explanations_show_images_through_their_maps(mode):
+    random = np.random.default_rng(0)
+    images, heats = random.uniform(size=(2, 4, 4, 3)), random.normal(size=(2, 2, 2))
+    settings: dict[str, Any] = {"overlaid": True, "mode": mode, "sign": "positive"}
+    figure = explanations(images, {"a": heats, "none": 0 * heats}, scale="shared", limit=0.5, **settings)
+    for axes, image, heat in ((figure.axes[1], images[0], heats[0]), (figure.axes[4], images[1], heats[1])):
+        expected = figures.overlay_rgb(image, heat, mode=mode, sign="positive", limit=0.5)
+        np.testing.assert_array_equal(axes.images[0].get_array(), expected)
+    assert figure.axes[-1].get_ylim() == (0, 0.5)
+    assert figure.axes[-1].get_ylabel().startswith("positive attribution")
+    figure = explanations(images, {"a": heats}, **settings)
+    expected = figures.overlay_rgb(images[1], heats[1], mode=mode, sign="positive")
+    np.testing.assert_array_equal(figure.axes[3].images[0].get_array(), expected)
+
+
 def test_explanations_tell_what_is_missing():
     heats = np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)])
     figure = explanations(np.zeros((2, 4, 4)), {"a": heats})
@@ -77,6 +93,21 @@ def test_explanations_tell_what_is_missing():
             lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, scale="all"),
             ValueError,
             "scale must be one of 'map', 'method'",
+        ),
+        (
+            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, limit=1.0),
+            ValueError,
+            "limit is of one scale for all maps: give scale='shared' with it, got 'map'",
+        ),
+        (
+            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, mode="mask", sign="absolute"),
+            ValueError,
+            "explanations: mode 'mask' shows images through their maps: give overlaid=True",
+        ),
+        (
+            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, mode="alpha", overlaid=True),
+            ValueError,
+            "explanations: sign must be 'positive', 'negative' or 'absolute' where mode is 'alpha'",
         ),
         (
             lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, correct=[True]),

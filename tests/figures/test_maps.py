@@ -85,6 +85,26 @@ def test_overlay_is_the_array_version_with_a_bar():
     assert figure.axes[1].get_ylim() == (0.0, 2.0)
 
 
+@pytest.mark.parametrize("mode", ["mask", "alpha"])
+@pytest.mark.parametrize(("sign", "shares"), [("positive", [0, 1]), ("absolute", [0, 1]), ("negative", [1, 0])])
+def test_modes_are_the_array_version_with_a_bar_of_grays(mode, sign, shares):
+    random = np.random.default_rng(0)
+    image, heat = random.uniform(size=(4, 4, 3)), random.normal(size=(4, 4))
+    figure = overlay(image, heat, mode=mode, sign=sign)
+    expected = overlay_rgb(image, heat, mode=mode, sign=sign)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), expected)
+    bar = figure.axes[1]
+    assert bar.get_ylabel().endswith("(brightness)" if mode == "mask" else "(opacity)")
+    # What its two ends show is what a black pixel (white paper shines through) or a white one is at no and at full strength.
+    ends = bar.collections[-1].cmap(np.array([0, 256]))[:, 0] if bar.collections else None
+    assert ends is not None
+    assert ends.tolist() == (shares if mode == "mask" else [1 - share for share in shares])
+    several = heatmaps([heat, 2 * heat], images=[image, image], mode=mode, sign=sign, limit=1.0)
+    expected = overlay_rgb(image, 2 * heat, mode=mode, sign=sign, limit=1.0)
+    np.testing.assert_array_equal(several.axes[1].images[0].get_array(), expected)
+    assert several.axes[-1].get_ylabel() == bar.get_ylabel()
+
+
 def test_overlay_tells_that_it_stretched_the_image():
     assert "Image values -1 to 3 are shown as black to white." in note(overlay([[-1.0, 3.0]], [[1.0, 0.0]]))
 
@@ -108,6 +128,17 @@ def test_overlay_tells_that_it_stretched_the_image():
             "as many as attributions, 2, got 1",
         ),
         (lambda: heatmaps(np.ones((2, 3, 3)), columns=0), ValueError, "columns must be at least 1"),
+        (
+            lambda: overlay(np.ones((3, 3)), np.ones((3, 3)), mode="mask"),
+            ValueError,
+            "overlay: sign must be 'positive', 'negative' or 'absolute' where mode is 'mask'",
+        ),
+        (lambda: overlay([[1.0]], [[1.0]], mode="masked_image"), ValueError, "overlay: mode must be one of 'blend'"),
+        (
+            lambda: heatmaps(np.ones((2, 3, 3)), mode="alpha", sign="positive"),
+            ValueError,
+            "heatmaps: mode 'alpha' shows images through their maps: give images",
+        ),
         (lambda: overlay(np.ones((3, 3)), np.ones((2, 2))), ValueError, "overlay: the attribution's height and width"),
     ],
 )

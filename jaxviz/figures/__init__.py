@@ -1,6 +1,7 @@
 """Figures: arrays in, matplotlib figures (or RGB arrays) out. The same colors everywhere, readable by color-blind readers.
 
-matplotlib loads with the first figure; the functions on plain arrays do without it.
+matplotlib loads with the first figure; the functions on plain arrays do without it. `README.md` beside this file tells which
+function does what Captum's visualizations do.
 """
 
 from typing import TYPE_CHECKING

@@ -17,6 +17,7 @@ def heatmap(
     percentile: float = PERCENTILE,
     limit: float | None = None,
     channels: Reduction = "sum",
+    groups: npt.ArrayLike | None = None,
     title: str | None = None,
 ) -> canvas.Figure:
     """Draws one attribution as a heat map with a color bar.
@@ -30,6 +31,7 @@ def heatmap(
         percentile: the share of the non-zero magnitudes, in % (0, 100], within the colors' range; see `normalize`.
         limit: the magnitude at which the colors saturate, in place of the percentile.
         channels: how channels are taken together: "sum", "mean", "norm" or "largest"; see `reduce_channels`.
+        groups: `(H, W)` or `(H, W, 1)` integers, the group of each pixel, such as `superpixels` makes: their borders are drawn.
         title: a title.
 
     Returns:
@@ -37,7 +39,7 @@ def heatmap(
 
     Raises:
         ValueError: a bad shape, sign, percentile or limit.
-        TypeError: the attribution is not made of real numbers.
+        TypeError: the attribution is not made of real numbers, or groups not of integers.
 
     Example:
         >>> figure = heatmap([[0.5, -1.0], [0.0, 2.0]], title="gradient")
@@ -46,7 +48,7 @@ def heatmap(
     """
     heat = as_map("heatmap", attribution, channels)
     scale = shared_scale("heatmap", [heat], sign=sign, percentile=percentile, limit=limit)
-    return _single(heat, scale, None, [], title)
+    return _single("heatmap", heat, scale, None, [], groups, title)
 
 
 def overlay(
@@ -58,12 +60,14 @@ def overlay(
     percentile: float = PERCENTILE,
     limit: float | None = None,
     channels: Reduction = "sum",
+    groups: npt.ArrayLike | None = None,
     title: str | None = None,
 ) -> canvas.Figure:
     """Draws an image and its attribution in one picture, with a color bar: tinted by it, or seen only where it is.
 
     "blend" is the one to read values from. "mask" and "alpha" show what of the image counts, and of the attribution only how
-    strong it is there, of one sign; dark places of the image stay dark under a mask however much they count.
+    strong it is there, of one sign. What is dark in the image stays dark under a mask however much it counts, and what is bright
+    is lost on white.
 
     Args:
         image: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`; uint8, or floats in [0, 1]. Floats beyond that range are
@@ -76,6 +80,7 @@ def overlay(
         percentile: the share of the non-zero magnitudes, in %, within the colors' range; see `normalize`.
         limit: the magnitude at which the colors saturate, in place of the percentile.
         channels: how channels are taken together; see `reduce_channels`.
+        groups: `(H, W)` or `(H, W, 1)` integers, the group of each pixel, such as `superpixels` makes: their borders are drawn.
         title: a title.
 
     Returns:
@@ -83,7 +88,7 @@ def overlay(
 
     Raises:
         ValueError: a bad shape, mode, sign, percentile or limit; `sign="all"` in a mode that cannot tell signs apart.
-        TypeError: image or attribution are not made of real numbers.
+        TypeError: image or attribution are not made of real numbers, or groups not of integers.
 
     Example:
         >>> figure = overlay([[0.0, 1.0]], [[0.5, -1.0]])
@@ -94,14 +99,16 @@ def overlay(
     colors, note = as_rgb("overlay", image)
     heat = fit_to_image("overlay", as_map("overlay", attribution, channels), *colors.shape[:2])
     scale = shared_scale("overlay", [heat], sign=sign, percentile=percentile, limit=limit)
-    return _single(heat, scale, colors, [] if note is None else [note], title, mode)
+    return _single("overlay", heat, scale, colors, [] if note is None else [note], groups, title, mode)
 
 
 def _single(
+    where: str,
     heat: np.ndarray,
     scale: Scale,
     image: np.ndarray | None,
     notes: list[str],
+    groups: npt.ArrayLike | None,
     title: str | None,
     mode: Mode = "blend",
 ) -> canvas.Figure:
@@ -109,6 +116,8 @@ def _single(
     figure = canvas.sheet(5.2, 0.45 + 4.1 * ratio + (0.25 if title else 0.0), layout="compressed")
     axes = figure.add_subplot()
     panels.draw(axes, heat, scale, image, mode)
+    if groups is not None:
+        panels.borders(axes, checks.as_groups(where, "groups", groups, *heat.shape))
     canvas.picture_panel(
         axes, title=None if title is None else canvas.wrap(title, 4.4, canvas.TITLE, canvas.HEADING), size=canvas.TITLE
     )

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
-from jaxviz.figures import canvas
+from jaxviz.figures import canvas, palette
 from jaxviz.figures.rgb import lay, map_of, to_bytes
 from jaxviz.figures.scale import Scale, signed_part
 
@@ -40,6 +41,17 @@ def draw(axes: Axes, heat: np.ndarray, scale: Scale, image: np.ndarray | None, m
         return
     shown = np.ma.masked_invalid(part)
     axes.imshow(shown, cmap=canvas.color_map(scale.map), vmin=scale.low, vmax=scale.high, **settings)
+
+
+def borders(axes: Axes, groups: np.ndarray) -> None:
+    """Draws the borders between groups of pixels, dark on a light edge: seen on every ground."""
+    rows, columns = np.nonzero(groups[1:] != groups[:-1])
+    level = np.stack([columns - 0.5, rows + 0.5, columns + 0.5, rows + 0.5], axis=1)
+    rows, columns = np.nonzero(groups[:, 1:] != groups[:, :-1])
+    upright = np.stack([columns + 0.5, rows - 0.5, columns + 0.5, rows + 0.5], axis=1)
+    lines: Any = np.concatenate([level, upright]).reshape(-1, 2, 2)
+    for color, width in ((palette.PAPER, 1.6), (palette.INK, 0.7)):
+        axes.add_collection(LineCollection(lines, colors=color, linewidths=width, capstyle="round"), autolim=False)
 
 
 def bar(

@@ -1,13 +1,16 @@
 """Captum's visualizations by the settings of ours; its figures are made by `tests/reference/visualization_figures.py`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure
 import numpy as np
 import pytest
 
 from jaxviz import figures
 
+README = Path(figures.__file__).with_name("README.md").read_text(encoding="utf-8")
 FILE = Path(__file__).parents[1] / "reference" / "visualization_figures.npz"
 SIGNS = ("all", "positive", "negative", "absolute")
 time_series: Any = figures.time_series  # matplotlib annotates what artists hold too widely to be indexed
@@ -70,3 +73,38 @@ def test_overlay_combined(captum, sign):
     found = np.clip(figure.axes[0].images[0].get_array()[0] / limit, -1, 1)
     gray = captum[f"overlay_combined/{sign}"]  # Captum's colors, here from black to white, of 256
     np.testing.assert_allclose((found + 1) / 2 if sign == "all" else np.abs(found), gray, atol=1 / 255)
+
+
+CALLS = re.findall(r"`((?:figures|axes)\.[^`]*|\[f\"[^`]*)`", README)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_the_readme_says_to_call_runs(call):
+    random = np.random.default_rng(0)
+    names = {
+        "figures": figures,
+        "axes": matplotlib.figure.Figure().add_subplot(),
+        "image": random.uniform(size=(12, 10, 3)),
+        "attribution": random.normal(size=(12, 10)),
+        "segments": np.arange(12)[:, None] // 4 + np.zeros((1, 10), int),
+        "series": random.normal(size=(9, 3)),
+        "moments": random.normal(size=(9, 3)),
+        "times": np.arange(9) ** 2,
+        "names": ["a", "b", "c"],
+        "sentences": [["not", "bad"], ["<b>"]],
+        "attributions": [np.array([2.0, -1.0]), np.array([1.0])],
+        "titles": ["first", "second"],
+        "correct": [True, False],
+        "labels": [0, 2],
+        "predictions": [0, 1],
+        "shares": [0.9, 0.5],
+    }
+    assert eval(call, names) != []
+
+
+def test_the_readme_tells_every_method_of_captum():
+    assert len(CALLS) == 22
+    methods = ["heat_map", "blended_heat_map", "original_image", "masked_image", "alpha_scaling"]
+    methods += ["overlay_individual", "overlay_combined", "colored_graph", "visualize_text"]
+    missing = [name for name in methods if f"`{name}`" not in README]
+    assert not missing

@@ -105,6 +105,26 @@ def test_modes_are_the_array_version_with_a_bar_of_grays(mode, sign, shares):
     assert several.axes[-1].get_ylabel() == bar.get_ylabel()
 
 
+def test_borders_of_groups_are_where_groups_meet():
+    groups = np.array([[0, 0, 5], [0, 3, 5]])
+    for figure in (
+        heatmap(np.ones((2, 3)), groups=groups),
+        overlay(np.ones((2, 3)), [[1.0]], groups=groups[..., None]),
+    ):
+        light, dark = figure.axes[0].collections
+        expected = {
+            ((0.5, 0.5), (1.5, 0.5)),
+            ((1.5, -0.5), (1.5, 0.5)),
+            ((0.5, 0.5), (0.5, 1.5)),
+            ((1.5, 0.5), (1.5, 1.5)),
+        }
+        for lines in (light, dark):
+            found = {tuple(map(tuple, line)) for line in lines.get_segments()}
+            assert found == expected
+        assert figure.axes[0].get_xlim() == (-0.5, 2.5)  # as without them
+    assert len(heatmap(np.ones((2, 3)), groups=np.ones((2, 3), int)).axes[0].collections[0].get_segments()) == 0
+
+
 def test_overlay_tells_that_it_stretched_the_image():
     assert "Image values -1 to 3 are shown as black to white." in note(overlay([[-1.0, 3.0]], [[1.0, 0.0]]))
 
@@ -132,6 +152,16 @@ def test_overlay_tells_that_it_stretched_the_image():
             lambda: overlay(np.ones((3, 3)), np.ones((3, 3)), mode="mask"),
             ValueError,
             "overlay: sign must be 'positive', 'negative' or 'absolute' where mode is 'mask'",
+        ),
+        (
+            lambda: overlay(np.ones((4, 4)), np.ones((2, 2)), groups=np.ones((2, 2), int)),
+            ValueError,
+            r"overlay: groups must have shape \(4, 4\) or \(4, 4, 1\), got \(2, 2\)",
+        ),
+        (
+            lambda: heatmap(np.ones((2, 2)), groups=np.ones((2, 2))),
+            TypeError,
+            "heatmap: groups must be integer groups, got dtype float64",
         ),
         (lambda: overlay([[1.0]], [[1.0]], mode="masked_image"), ValueError, "overlay: mode must be one of 'blend'"),
         (

@@ -91,7 +91,7 @@ def explanations(
     lines, columns = canvas.grid_shape(len(attributions) + 1, None, 9)  # of each example
     side = min(1.5, (canvas.WIDTH - (1.2 if lines == 1 else 0.9)) / columns)
     longest = max(len(word) for method in attributions for word in str(method).split() or [""])
-    size = canvas.LABEL if lines == 1 and longest * canvas.LABEL * 0.56 / 72 <= side else canvas.NOTE
+    size = canvas.LABEL if lines == 1 and longest * canvas.LABEL * 0.56 / 72 <= 0.85 * side else canvas.NOTE
     ratio = min(max(pictures[0][0].shape[0] / pictures[0][0].shape[1], 0.3), 2.0)
     headings = 1 if lines == 1 else count * lines  # several lines need a heading for each map
     height = count * lines * (side * ratio + 0.08) + 0.3 * headings + (0.4 if title else 0.1) + 0.3

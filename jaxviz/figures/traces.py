@@ -81,14 +81,23 @@ def colored_curve(axes: Axes, at: np.ndarray, values: np.ndarray, heat: np.ndarr
         "joinstyle": "round",
         "zorder": 3,
     }
-    edge: Any = LineCollection(pieces, colors=palette.MUTED, linewidths=4.0, capstyle="round", zorder=3)
-    axes.add_collection(edge)
+    axes.plot(
+        at,
+        shown,
+        color=palette.MUTED,
+        linewidth=4.0,
+        linestyle="-",
+        marker="None",
+        solid_capstyle="round",
+        solid_joinstyle="round",
+        zorder=3,
+    )
     axes.add_collection(LineCollection(pieces, array=heats[there], linewidths=2.6, **settings))
     if marked := _marked(there):
         axes.scatter(
             at[marked],
             shown[marked],
-            c=heats[marked],
+            c=heats.filled(np.nan)[marked],
             s=30,
             cmap=settings["cmap"],
             norm=settings["norm"],

@@ -60,7 +60,7 @@ def test_alpha_scaling(captum, sign):
 def test_colored_graph(captum, sign):
     limit = limit_of(captum["moments"], sign)
     figure = time_series(captum["series"], captum["moments"], mode="curve", sign=sign, limit=limit)
-    found = np.stack([axes.collections[1].get_array() for axes in figure.axes[:3]], axis=1)
+    found = np.stack([axes.collections[0].get_array() for axes in figure.axes[:3]], axis=1)
     expected = captum[f"colored_graph/{sign}"]
     expected = -expected if sign == "negative" else expected
     np.testing.assert_allclose(np.clip(found / limit, -1, 1), expected, atol=1e-12)

@@ -81,19 +81,19 @@ def test_a_curve_has_the_colors_of_its_attribution():
     figure = time_series(SERIES, HEAT, mode="curve", times=[0.0, 1.0, 2.0, 4.0])
     first, second = figure.axes[:2]
     assert not first.images
-    edge, line, marks = first.collections
+    line, marks = first.collections
     np.testing.assert_array_equal(np.ma.filled(line.get_array(), np.nan), HEAT[:, 0])
     np.testing.assert_array_equal(np.ma.filled(marks.get_array(), np.nan), HEAT[:, 0])
     assert line.get_clim() == marks.get_clim() == (-4, 4)
     # each time half way to its neighbors
     expected = [[[0, 0], [0, 0], [0.5, 0.5]], [[0.5, 0.5], [1, 1], [1.5, 1.5]]]
     expected += [[[1.5, 1.5], [2, 2], [3, 2.5]], [[3, 2.5], [4, 3], [4, 3]]]
-    for pieces in (edge, line):
-        np.testing.assert_array_equal(pieces.get_segments(), expected)
+    np.testing.assert_array_equal(line.get_segments(), expected)
+    np.testing.assert_array_equal(first.lines[0].get_ydata(), SERIES[:, 0])  # the edge
     line.update_scalarmappable()
     np.testing.assert_allclose(line.get_colors()[3][:3], [1, 240 / 255, 0])  # NaN
     # a gap: no piece in it, none into it
-    _, line, marks = second.collections
+    line, marks = second.collections
     np.testing.assert_array_equal(line.get_array(), [1, -4, 0])
     expected = [[[0, 10], [0, 10], [0.5, 15]], [[0.5, 15], [1, 20], [1, 20]], [[4, 40], [4, 40], [4, 40]]]
     np.testing.assert_array_equal(line.get_segments(), expected)
@@ -107,7 +107,7 @@ def test_of_a_long_series_the_lonely_points_alone_have_marks(mode):
     series[[40, 42]] = np.nan
     axes = time_series(series, series, mode=mode).axes[0]
     if mode == "curve":
-        assert axes.collections[2].get_offsets().tolist() == [[41, 41]]
+        assert axes.collections[1].get_offsets().tolist() == [[41, 41]]
     else:
         assert axes.lines[1].get_markevery() == [41]
 
@@ -148,3 +148,18 @@ def test_methods_are_strips_below_all_channels():
 def test_twelve_channels_in_one_panel_all_look_different():
     panel = time_series(np.eye(12), np.eye(12), mode="combined").axes[0]
     assert len({(line.get_color(), str(line._dash_pattern)) for line in panel.lines[1::2]}) == 12
+
+
+@pytest.mark.parametrize("mode", ["background", "combined", "curve"])
+@pytest.mark.parametrize(
+    ("series", "heat"),
+    [([2.0], [1.0]), (np.full((4, 2), np.nan), HEAT), (SERIES, np.zeros((4, 2))), (SERIES, np.full(4, np.inf))],
+    ids=["one time", "no value", "all 0", "all inf"],
+)
+def test_little_to_show_is_drawn_and_told(mode, series, heat):
+    figure = time_series(series, heat, mode=mode)
+    figure.draw_without_rendering()
+    said = "" if figure._supxlabel is None else figure.get_supxlabel()
+    assert ("All values are 0." in said) == (np.abs(heat).max() == 0)
+    assert ("No finite value to show." in said) == np.isinf(heat).all()
+    assert ("Gaps in the curves" in said) == (not np.isfinite(series).all())

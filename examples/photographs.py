@@ -72,8 +72,18 @@ patches = {name: map.reshape(len(map), 56, 4, 56, 4, -1).sum(axis=(2, 4, 5)) for
 title = "Why these answers? Each map in patches of 4 x 4 pixels"
 figure = jv.figures.explanations(pictures, patches, titles=titles, title=title)
 figure.savefig(arguments.logdir / "why.png")
+figures = {"why": figure}
+# Regions can be shown by what is in them: as opaque as their attribution is positive.
+regions = ("Grad-CAM", "occlusion", "ablation of superpixels", "KernelSHAP", "LIME", "RISE less its mean")
+if regional := {name: map for name, map in maps.items() if name in regions}:
+    title = "What speaks for these answers? The photographs, as far as they do"
+    figures["seen"] = jv.figures.explanations(
+        pictures, regional, titles=titles, sign="positive", overlaid=True, mode="alpha", title=title
+    )
+    figures["seen"].savefig(arguments.logdir / "seen.png")
 with jv.tensorboard.Writer(arguments.logdir) as writer:
-    writer.figure("why", figure, 0)
+    for name, figure in figures.items():
+        writer.figure(name, figure, 0)
     for name, photograph in zip(arguments.photographs, pictures, strict=True):
         writer.image(f"photograph/{name}", photograph, 0)
     for name, attribution in maps.items():

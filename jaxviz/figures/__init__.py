@@ -1,6 +1,7 @@
 """Figures: arrays in, matplotlib figures (or RGB arrays) out. The same colors everywhere, readable by color-blind readers.
 
-matplotlib loads with the first figure; the functions on plain arrays do without it.
+matplotlib loads with the first figure; the functions on plain arrays do without it. `README.md` beside this file tells which
+function does what Captum's visualizations do.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from jaxviz._lazy import lazy
 
 if TYPE_CHECKING:
     from jaxviz.figures.bars import attribution_bars as attribution_bars
+    from jaxviz.figures.comparison import explanations as explanations
     from jaxviz.figures.confusion import confusion_counts as confusion_counts
     from jaxviz.figures.confusion import confusion_matrix as confusion_matrix
     from jaxviz.figures.curves import learning_curves as learning_curves
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from jaxviz.figures.grid import image_grid as image_grid
     from jaxviz.figures.layers import layer_diagram as layer_diagram
     from jaxviz.figures.lines import line_chart as line_chart
-    from jaxviz.figures.maps import explanations as explanations
     from jaxviz.figures.maps import heatmap as heatmap
     from jaxviz.figures.maps import heatmaps as heatmaps
     from jaxviz.figures.maps import overlay as overlay
@@ -43,7 +44,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
             "confusion_matrix": ".confusion",
             "decision_surface": ".surface",
             "decision_surfaces": ".surface",
-            "explanations": ".maps",
+            "explanations": ".comparison",
             "heatmap": ".maps",
             "heatmap_rgb": ".rgb",
             "heatmaps": ".maps",

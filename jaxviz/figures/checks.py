@@ -60,6 +60,18 @@ def as_integers(where: str, name: str, value: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def as_groups(where: str, name: str, value: Any, height: int, width: int) -> np.ndarray:
+    """The integer group of each pixel, `(height, width)`."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"{where}: {name} must be integer groups, got dtype {array.dtype}")
+    if array.shape not in ((height, width), (height, width, 1)):
+        raise ValueError(
+            f"{where}: {name} must have shape ({height}, {width}) or ({height}, {width}, 1), got {array.shape}"
+        )
+    return array.reshape(height, width)
+
+
 def check_names(where: str, name: str, names: Sequence[Any] | None, count: int, what: str) -> list[str] | None:
     """`names` as strings; raises unless there are `count` of them. None stays None."""
     if names is None:

@@ -88,15 +88,15 @@ def line_chart(
                 else (COLORS[(place := colored.index(name)) % len(COLORS)], DASHES[place // len(COLORS)])
             )
             hidden += int((~np.isfinite(values)).sum())
-            alone = _alone(np.isfinite(values))
+            lonely = alone(np.isfinite(values))
             drawn[name] = axes.plot(
                 at,
                 np.where(np.isfinite(values), values, np.nan),
                 color=color,
                 linestyle=dashes,
                 linewidth=1.8,
-                marker="o" if alone else "None",
-                markevery=alone,
+                marker="o" if lonely else "None",
+                markevery=lonely,
                 markersize=3.5,
             )[0]
         first = axes.get_subplotspec().is_first_col()
@@ -145,7 +145,7 @@ def _panels(where: str, lines: Any) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def _alone(finite: np.ndarray) -> list[int]:
+def alone(finite: np.ndarray) -> list[int]:
     """The finite points without a finite neighbor, through which no line goes."""
     beside = np.pad(finite, 1)
     return np.flatnonzero(finite & ~beside[:-2] & ~beside[2:]).tolist()

@@ -29,6 +29,8 @@ MAPS = {
     "negative": ("#004675", BLUE, "#77B7DE", NEUTRAL),  # its low end is the most negative
     "probability": (BLUE, "#77B7DE", NEUTRAL, "#F4AE84", VERMILION),  # from class 0 to class 1
     "sequential": (NEUTRAL, "#C3A8D6", "#8250A8", "#33094F"),
+    "brighter": (BLACK, PAPER),  # how much of a picture is seen: on black,
+    "darker": (PAPER, BLACK),  # and on paper
     "value": ("#9ADBC5", "#3FA7A5", "#4A62A8", "#33094F"),  # low to high, for points on white: its low end is not white
 }
 

@@ -1,6 +1,6 @@
 """Pictures as plain arrays: an attribution, or an image under its attribution, as `(H, W, 3)` uint8. No matplotlib."""
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,9 @@ import numpy.typing as npt
 from jaxviz.figures import checks, palette
 from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale, signed_part
 
+Mode: TypeAlias = Literal["blend", "mask", "alpha"]
+
+MODES = ("blend", "mask", "alpha")
 GRAY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 FADE = 0.55  # black of the image becomes 1 - FADE under an overlay, so that the colors keep their meaning
 
@@ -68,6 +71,34 @@ def blend(image: np.ndarray, part: np.ndarray, scale: Scale) -> np.ndarray:
     return np.where(lost[..., None], palette.rgb(palette.NAN), mixed)
 
 
+def lay(image: np.ndarray, part: np.ndarray, scale: Scale, mode: str) -> np.ndarray:
+    """A map (of the scale's sign) laid on its image: `(H, W, 3)` float64. Pixels that are not finite have their own color."""
+    if mode == "blend":
+        return blend(image, part, scale)
+    share = np.abs(scale.share(part))[..., None]
+    ground = 0.0 if mode == "mask" else palette.rgb(palette.PAPER)
+    with np.errstate(invalid="ignore"):  # of an infinite pixel of the image
+        seen = share * image + (1 - share) * ground
+    return np.where(np.isfinite(seen).all(axis=-1, keepdims=True), seen, palette.rgb(palette.NAN))
+
+
+def map_of(scale: Scale, mode: str) -> str:
+    """The name of the color map that tells how strong a map laid on an image is."""
+    if mode == "blend":
+        return scale.map
+    return "brighter" if (mode == "mask") == (scale.sign != "negative") else "darker"
+
+
+def check_mode(where: str, mode: str, sign: str) -> None:
+    """Raises where the mode is unknown, or cannot tell the signs apart that it is asked to show."""
+    checks.check_choice(where, "mode", mode, MODES)
+    if mode != "blend" and sign == "all":
+        raise ValueError(
+            f"{where}: sign must be 'positive', 'negative' or 'absolute' where mode is {mode!r}, which cannot tell signs "
+            "apart, got 'all'"
+        )
+
+
 def heatmap_rgb(
     attribution: npt.ArrayLike,
     *,
@@ -106,20 +137,24 @@ def overlay_rgb(
     image: npt.ArrayLike,
     attribution: npt.ArrayLike,
     *,
+    mode: Mode = "blend",
     sign: Sign = "all",
     percentile: float = PERCENTILE,
     limit: float | None = None,
     channels: Reduction = "sum",
 ) -> np.ndarray:
-    """An image in faded gray, tinted by its attribution: `color(attribution) * (0.45 + 0.55 * gray(image))`.
+    """An image and its attribution in one picture: tinted by it, or seen only where it is.
 
-    The image is gray and faded so that hue means attribution and nothing else, and so that the colors can be read on dark
-    and light parts alike.
+    - "blend": `color(attribution) * (0.45 + 0.55 * gray(image))`. The image is gray and faded so that hue means attribution and
+      nothing else, and so that the colors can be read on dark and light parts alike.
+    - "mask": `share * image`, where `share = |normalize(attribution)|`: black where there is no attribution.
+    - "alpha": `share * image + (1 - share) * white`: nothing but white paper where there is no attribution.
 
     Args:
         image: `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`; uint8, or floats in [0, 1]. Floats beyond that range are
             stretched from their minimum and maximum.
         attribution: `(H, W)` or `(H, W, C)`; or smaller by whole factors, such as a Grad-CAM on its layer's grid.
+        mode: "blend", "mask" or "alpha"; the last two show one sign, or magnitudes.
         sign: "all", "positive", "negative" or "absolute"; see `normalize`.
         percentile: the share of the non-zero magnitudes, in %, within the colors' range; see `normalize`.
         limit: the magnitude at which the colors saturate, in place of the percentile.
@@ -129,14 +164,20 @@ def overlay_rgb(
         `(H, W, 3)` uint8. Pixels where image or attribution are NaN or inf are yellow.
 
     Raises:
-        ValueError: a bad shape, sign, percentile or limit.
+        ValueError: a bad shape, mode, sign, percentile or limit; a mode that cannot tell signs apart with `sign="all"`.
         TypeError: image or attribution are not made of real numbers.
 
     Example:
         >>> overlay_rgb([[1.0, 0.0]], [[0.0, 0.0]]).tolist()
         [[[247, 247, 247], [111, 111, 111]]]
+        >>> overlay_rgb([[1.0, 1.0]], [[1.0, 4.0]], mode="mask", sign="positive").tolist()
+        [[[64, 64, 64], [255, 255, 255]]]
+
+    Note:
+        Captum's `masked_image` and `alpha_scaling`, but for the limit: see `normalize`.
     """
+    check_mode("overlay_rgb", mode, sign)
     colors, _ = as_rgb("overlay_rgb", image)
     heat = fit_to_image("overlay_rgb", as_map("overlay_rgb", attribution, channels), *colors.shape[:2])
     scale = shared_scale("overlay_rgb", [heat], sign=sign, percentile=percentile, limit=limit)
-    return to_bytes(blend(colors, signed_part(heat, sign), scale))
+    return to_bytes(lay(colors, signed_part(heat, sign), scale, mode))

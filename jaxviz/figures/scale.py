@@ -61,6 +61,10 @@ class Scale:
         finite = np.where(np.isfinite(values), values, np.nan)
         return np.clip((finite - self.low) / (self.high - self.low), 0, 1)
 
+    def share(self, values: np.ndarray) -> np.ndarray:
+        """Values (already of the chosen sign) as shares of the limit, [-1, 1]; NaN and inf become NaN."""
+        return np.clip(np.where(np.isfinite(values), values, np.nan) / (self.limit or 1.0), -1, 1)
+
     def notes(self) -> list[str]:
         """What a reader must know that the colors cannot say, in words."""
         said = []
@@ -186,12 +190,18 @@ def normalize(
     Example:
         >>> normalize([-2.0, 0.0, 4.0]).tolist(), normalize([-2.0, 0.0, 4.0], sign="absolute").tolist()
         ([-0.5, 0.0, 1.0], [0.5, 0.0, 1.0])
+        >>> magnitudes = np.sort(np.abs([1.0, -2.0, 0.0, 5.0]))  # of the chosen sign; see the note
+        >>> float(magnitudes[np.searchsorted(magnitudes.cumsum(), (1 - 40 / 100) * magnitudes.sum())])
+        5.0
+
+    Note:
+        Captum scales every map by itself, so that no two of its pictures compare, and saturates the largest magnitudes that make
+        up `outlier_perc` % of the sum of all, by default 2, without a word. The example has its limit for 40 %, to be given as
+        `limit=`: here and in all figures.
     """
     array = checks.as_numbers("normalize", "values", values)
     scale = shared_scale("normalize", [array], sign=sign, percentile=percentile, limit=limit)
-    part = signed_part(array, sign)
-    finite = np.where(np.isfinite(part), part, np.nan)
-    return np.clip(finite / (scale.limit or 1.0), -1, 1)
+    return scale.share(signed_part(array, sign))
 
 
 def as_map(where: str, attribution: Any, channels: Reduction = "sum", name: str = "attribution") -> np.ndarray:

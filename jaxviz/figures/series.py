@@ -1,4 +1,4 @@
-"""Time series with their attribution: in the background of each curve, or as strips below it, one for each method."""
+"""Time series with their attribution: behind the curves, in them, or as strips below them, one for each method."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -7,16 +7,19 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from jaxviz.figures import canvas, checks, palette
-from jaxviz.figures.scale import PERCENTILE, Scale, Sign, shared_scale, signed_part
+from jaxviz.figures import canvas, checks, palette, traces
+from jaxviz.figures.panels import LABELS
+from jaxviz.figures.scale import PERCENTILE, Scale, Sign, reduce_channels, shared_scale
 
 MOST_CHANNELS, MOST_METHODS = 12, 6
+LEGEND = 4  # names in a line of the legend
 
 
 def time_series(
     series: npt.ArrayLike,
     attribution: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     *,
+    mode: Literal["background", "combined", "curve"] = "background",
     times: npt.ArrayLike | None = None,
     channel_names: Sequence[str] | None = None,
     scale: Literal["shared", "method"] = "shared",
@@ -26,7 +29,7 @@ def time_series(
     x_label: str = "time",
     title: str | None = None,
 ) -> canvas.Figure:
-    """Draws the curve of each channel on the colors of its attribution; several methods as strips of color under the curve.
+    """Draws the curve of each channel with the colors of its attribution; several methods as strips of color under the curve.
 
     All channels have one scale of colors, so that they compare. What is NaN in the series is a gap in the curve; NaN and inf in
     the attribution are yellow.
@@ -35,6 +38,9 @@ def time_series(
         series: `(time,)` or `(time, channels)`, at most 12 channels, in their own units.
         attribution: `(time,)`, the same for all channels, or `(time, channels)`; or for each method's name one of these, 1 to 6
             methods.
+        mode: "background" (each channel in a panel of its own, on the colors of its attribution), "combined" (all channels in one
+            panel, on the colors of their attributions' sum: for channels of one unit) or "curve" (each channel in a panel of its
+            own, the curve itself in the colors of its attribution; of one method).
         times: `(time,)`, when the values were measured, increasing; by default 0, 1, ...
         channel_names: one name for each channel; by default "channel 0", "channel 1", ...
         scale: "shared" (all methods on one scale, for those that explain the score in its own unit) or "method" (each on its own;
@@ -49,16 +55,22 @@ def time_series(
         A matplotlib figure.
 
     Raises:
-        ValueError: a bad shape, too many channels or methods, counts that differ, times that do not increase, a bad scale, sign,
-            percentile or limit.
+        ValueError: a bad shape, too many channels or methods, counts that differ, times that do not increase, a bad mode, scale,
+            sign, percentile or limit; several methods in the mode "curve".
         TypeError: something is not made of real numbers.
 
     Example:
         >>> figure = time_series([1.0, 3.0, 2.0], [0.0, 2.0, -1.0], channel_names=["speed"])
         >>> figure.axes[0].get_ylabel(), figure.axes[0].images[0].get_clim()
         ('speed', (-2.0, 2.0))
+
+    Note:
+        Captum's `overlay_individual`, `overlay_combined` and `colored_graph`. Its colored graph has the color of a time from
+        there to the next one, so that the last is not seen, and cuts off curves whose values are all positive; its overlays
+        take uneven times for even ones.
     """
     where = "time_series"
+    checks.check_choice(where, "mode", mode, ("background", "combined", "curve"))
     checks.check_choice(where, "scale", scale, ("shared", "method"))
     curves = checks.as_numbers(where, "series", series)
     curves = curves[:, None] if curves.ndim == 1 else curves
@@ -76,42 +88,66 @@ def time_series(
     given: Mapping[str, Any] = attribution if isinstance(attribution, Mapping) else {"": attribution}
     if not 1 <= len(given) <= MOST_METHODS:
         raise ValueError(f"{where}: attribution must hold 1 to {MOST_METHODS} methods, got {len(given)}")
+    if mode == "curve" and not alone:
+        raise ValueError(
+            f"{where}: mode 'curve' shows one attribution, got a mapping of {len(given)}; give attribution[name]"
+        )
     heats = {
         name: _heat(where, "attribution" if alone else f"attribution[{name!r}]", heat, steps, channels)
         for name, heat in given.items()
     }
+    summed = mode == "combined" and any(np.ndim(heat) == 2 for heat in given.values())
+    if mode == "combined":
+        heats = {
+            name: reduce_channels(heat[:, None]) if np.ndim(given[name]) == 2 else heat[:, :1]
+            for name, heat in heats.items()
+        }
+
     settings: dict[str, Any] = {"sign": sign, "percentile": percentile, "limit": limit}
     common = shared_scale(where, list(heats.values()), **settings)
     scales = {
         name: common if scale == "shared" else shared_scale(where, [heat], **settings) for name, heat in heats.items()
     }
 
-    edges = _edges(at)
+    edges = traces.edges(at)
     strip = 0.0 if alone else 0.2 * len(heats)
-    curve = 1.15 if channels <= 4 else 0.8
-    figure = canvas.sheet(canvas.WIDTH, channels * (curve + strip + 0.12) + 0.65 + (0.3 if title else 0.0), title=title)
+    parts = (
+        [list(range(channels))] if mode == "combined" else [[i] for i in range(channels)]
+    )  # the channels of each panel
+    curve = 2.3 if mode == "combined" else 1.15 if channels <= 4 else 0.8
+    legend = 0.3 * -(-channels // LEGEND) if mode == "combined" and channels > 1 else 0.0
+    height = len(parts) * (curve + strip + 0.12) + 0.65 + (0.3 if title else 0.0) + legend
+    figure = canvas.sheet(canvas.WIDTH, height, title=title)
     rows = figure.subplots(
-        channels * (1 if alone else 2),
+        len(parts) * (1 if alone else 2),
         1,
         squeeze=False,
         sharex=True,
-        gridspec_kw={"height_ratios": ([curve] if alone else [curve, strip]) * channels},
+        gridspec_kw={"height_ratios": ([curve] if alone else [curve, strip]) * len(parts)},
     )[:, 0]
     canvas.space(figure, w_pad=0.06, h_pad=0.05, wspace=0.0, hspace=0.0)
-    for i in range(channels):
+    for i, members in enumerate(parts):
         axes = rows[i if alone else 2 * i]
-        last = i == channels - 1
-        _curve(axes, at, curves[:, i])
-        canvas.panel(axes, y_label=names[i], x_label=x_label if last and alone else None, frame=("left", "bottom"))
+        last = i == len(parts) - 1
+        for k, channel in enumerate(members):
+            if mode == "curve":
+                traces.colored_curve(axes, at, curves[:, channel], heats[""][:, channel], scales[""])
+            else:
+                color, dashes = traces.COLORS[k % len(traces.COLORS)], traces.DASHES[k // len(traces.COLORS)]
+                traces.curve(axes, at, curves[:, channel], color, dashes, names[channel])
+        traces.frame(axes, curves[:, members])
+        y_label = names[members[0]] if len(members) == 1 else None
+        canvas.panel(axes, y_label=y_label, x_label=x_label if last and alone else None, frame=("left", "bottom"))
         axes.yaxis.label.set_parse_math(False)
         if alone:
-            _strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
+            if mode != "curve":
+                traces.strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
             axes.tick_params(labelbottom=last)
             continue
         axes.tick_params(labelbottom=False)
         below = rows[2 * i + 1]
         for k, (name, heat) in enumerate(heats.items()):
-            _strip(below, edges, heat[:, i], scales[name], (len(heats) - k - 1, len(heats) - k))
+            traces.strip(below, edges, heat[:, i], scales[name], (len(heats) - k - 1, len(heats) - k))
         canvas.panel(below, x_label=x_label if last else None, frame=("bottom",))
         below.set(ylim=(0, len(heats)))
         below.set_yticks(
@@ -125,6 +161,8 @@ def time_series(
             below.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
     for axes in rows:
         axes.set_xlim(edges[0], edges[-1])
+    if legend:
+        _legend(rows[0])
     shares = scale == "method" and len(heats) > 1
     clipped = sum(part.clipped for part in scales.values())
     shown = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1) if shares else common
@@ -134,7 +172,7 @@ def time_series(
         map=shown.map,
         low=shown.low,
         high=shown.high,
-        label="share of the method's limit" if shares else "attribution" if sign != "absolute" else "|attribution|",
+        label="share of the method's limit" if shares else LABELS[sign] + (", summed" if summed else ""),
         clipped=clipped > 0,
     )
     notes = common.notes()
@@ -164,59 +202,21 @@ def _heat(where: str, name: str, attribution: Any, steps: int, channels: int) ->
     return heat
 
 
-def _edges(at: np.ndarray) -> np.ndarray:
-    """Where each time's color begins and ends: half way to its neighbors."""
-    if len(at) == 1:
-        return np.array([at[0] - 0.5, at[0] + 0.5])
-    middles = (at[1:] + at[:-1]) / 2
-    return np.concatenate([[2 * at[0] - middles[0]], middles, [2 * at[-1] - middles[-1]]])
-
-
-def _curve(axes: Axes, at: np.ndarray, values: np.ndarray) -> None:
-    """Draws a channel; on strong colors, a white edge keeps the curve visible."""
-    shown = np.where(np.isfinite(values), values, np.nan)
-    marker = "o" if len(at) <= 60 else "None"
-    for color, width, size in ((palette.PAPER, 3.6, 5.5), (palette.INK, 1.6, 3.0)):
-        axes.plot(
-            at,
-            shown,
-            color=color,
-            linewidth=width,
-            linestyle="-",
-            marker=marker,
-            markersize=size,
-            markeredgewidth=0,
-            zorder=3,
-        )
-    finite = shown[np.isfinite(shown)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    room = 0.12 * (high - low) or 0.5
-    axes.set_ylim(low - room, high + room)
-    axes.locator_params(axis="y", nbins=4)
-
-
-def _strip(axes: Axes, edges: np.ndarray, heat: np.ndarray, scale: Scale, height: tuple[float, float]) -> None:
-    """Paints the attribution of each time over a range of y."""
-    shown = np.ma.masked_invalid(signed_part(heat, scale.sign))
-    if np.allclose(np.diff(edges), edges[1] - edges[0]):
-        axes.imshow(
-            shown[None],
-            cmap=canvas.color_map(scale.map),
-            vmin=scale.low,
-            vmax=scale.high,
-            aspect="auto",
-            origin="lower",
-            interpolation="nearest",
-            extent=(edges[0], edges[-1], *height),
-            zorder=0,
-        )
-    else:
-        axes.pcolorfast(
-            edges,
-            np.array(height),
-            shown[None],
-            cmap=canvas.color_map(scale.map),
-            vmin=scale.low,
-            vmax=scale.high,
-            zorder=0,
-        )
+def _legend(axes: Axes) -> None:
+    """The names of the channels that share a panel, above it."""
+    lines, names = axes.get_legend_handles_labels()
+    texts = [canvas.wrap(name, 1.4, canvas.TICK, 1) for name in names]
+    legend = axes.legend(
+        lines,
+        texts,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        borderaxespad=0.2,
+        ncols=min(len(texts), LEGEND),
+        fontsize=canvas.TICK,
+        frameon=False,
+        labelcolor=palette.INK,
+        handlelength=2.6,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 
-from jaxviz.figures import canvas, checks, palette, plane
+from jaxviz.figures import canvas, checks, palette, plane, terrain
 from jaxviz.figures.plane import Bounds, Hidden, Predict
 
-MARKERS = "osD^vP*X"  # classes differ by shape, too
 LINES = "Dashed: where a hidden unit turns (w·x + b = 0); arrow: its active side."
 CROSSES = "Crossed out: wrong answers."
-TINT = 0.75  # strength of the surface's colors, so that the points stand out
 
 
 def decision_surface(
@@ -56,7 +52,7 @@ def decision_surface(
         TypeError: predict is not callable, or something is not made of numbers.
 
     Example:
-        >>> points = np.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> points = [[0.0, 0.0], [1.0, 1.0]]
         >>> figure = decision_surface(lambda x: x.mean(axis=1).clip(0, 1), points, [0, 1], hidden=([[1.0], [1.0]], [-1.0]))
         >>> figure.axes[0].get_xlabel()
         'x₁'
@@ -72,7 +68,7 @@ def decision_surface(
 
     figure = canvas.sheet(6.4, 5.4)
     axes = figure.add_subplot()
-    outside = _draw(
+    outside = terrain.draw(
         axes,
         field.reshape(resolution, resolution, -1),
         at_points,
@@ -138,7 +134,7 @@ def decision_surfaces(
         TypeError: as `decision_surface`.
 
     Example:
-        >>> points = np.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> points = [[0.0, 0.0], [1.0, 1.0]]
         >>> networks = [lambda x: x[:, 0].clip(0, 1), lambda x: x[:, 1].clip(0, 1)]
         >>> figure = decision_surfaces(networks, points, [0, 1], titles=["a", "b"])
         >>> [axes.get_title() for axes in figure.axes[:2]]
@@ -180,7 +176,7 @@ def decision_surfaces(
         wrong = wrong or bool((at_points.argmax(axis=1) != truth).any())
         own = None if hidden is None else plane.as_hidden(where, hidden[i])
         outside += len(
-            _draw(
+            terrain.draw(
                 axes,
                 fields[i].reshape(resolution, resolution, -1),
                 at_points,
@@ -211,119 +207,6 @@ def decision_surfaces(
     return figure
 
 
-def _draw(
-    axes: Axes,
-    field: np.ndarray,
-    at_points: np.ndarray,
-    spot: np.ndarray,
-    truth: np.ndarray,
-    box: Bounds,
-    hidden: tuple[np.ndarray, np.ndarray] | None,
-    hidden_names: Sequence[str] | None,
-    *,
-    names: Sequence[str],
-    small: bool = False,
-) -> list[str]:
-    """Draws one surface; returns the names of the hidden units whose lines are outside the box."""
-    resolution, _, classes = field.shape
-    if classes == 2:
-        colors = palette.paint(field[..., 1], "probability")
-    else:
-        table = np.array([to_rgb(palette.class_color(i)) for i in range(classes)])
-        sure = (np.nan_to_num(field.max(axis=-1, keepdims=True)) - 1 / classes) / (1 - 1 / classes)
-        colors = 1 - (1 - table[np.nan_to_num(field, nan=-1).argmax(axis=-1)]) * np.clip(0.15 + 0.7 * sure, 0, 1)
-        colors = np.where(np.isnan(field).any(axis=-1, keepdims=True), palette.rgb(palette.NAN), colors)
-    colors = 1 - TINT * (1 - colors)
-    axes.imshow(colors, extent=box, origin="lower", interpolation="nearest", aspect="equal")
-    if classes == 2 and np.isfinite(field).all() and field[..., 1].min() < 0.5 < field[..., 1].max():
-        step = (box[1] - box[0]) / resolution, (box[3] - box[2]) / resolution
-        x = box[0] + step[0] * (np.arange(resolution) + 0.5)
-        y = box[2] + step[1] * (np.arange(resolution) + 0.5)
-        axes.contour(
-            x, y, field[..., 1], levels=[0.5], colors=palette.INK, linewidths=1.0 if small else 1.6, linestyles="solid"
-        )
-    outside = _draw_lines(axes, box, hidden, hidden_names, small)
-    right = at_points.argmax(axis=1) == truth
-    size = (70.0 if len(spot) <= 20 else 28.0 if len(spot) <= 300 else 10.0) * (0.5 if small else 1.0)
-    for i, name in enumerate(names):
-        chosen = truth == i
-        if chosen.any():
-            face, marker = palette.class_color(i), MARKERS[i % len(MARKERS)]
-            axes.scatter(
-                spot[chosen, 0],
-                spot[chosen, 1],
-                s=size,
-                c=face,
-                marker=marker,
-                edgecolors=palette.PAPER,
-                linewidths=1.0,
-                zorder=4,
-                label=name,
-            )
-    if not right.all():
-        axes.scatter(
-            spot[~right, 0],
-            spot[~right, 1],
-            s=size * 1.7,
-            c=palette.INK,
-            marker="x",
-            linewidths=1.1,
-            zorder=5,
-            label=f"wrong ({int((~right).sum())})",
-        )
-    axes.set(xlim=box[:2], ylim=box[2:])
-    return outside
-
-
-def _draw_lines(
-    axes: Axes, box: Bounds, hidden: tuple[np.ndarray, np.ndarray] | None, names: Sequence[str] | None, small: bool
-) -> list[str]:
-    if hidden is None:
-        return []
-    weights, biases = hidden
-    units = len(biases)
-    texts = checks.check_names("decision_surface", "hidden_names", names, units, "hidden unit") or [
-        f"h{i + 1}" for i in range(units)
-    ]
-    span = min(box[1] - box[0], box[3] - box[2])
-    outside = []
-    for i in range(units):
-        ends = plane.line_in_box(weights[:, i], biases[i], box)
-        if ends is None:
-            outside.append(texts[i])
-            continue
-        axes.plot(
-            *ends.T, color=palette.INK, linewidth=1.0 if small else 1.4, linestyle=(0, (5, 3)), marker="None", zorder=3
-        )
-        # parallel lines are common: labels at different places along them
-        place = ends[0] + (ends[1] - ends[0]) * (0.5 + 0.3 * (-1) ** i * (0.4 + 0.6 * (i + 1) / units))
-        side = weights[:, i] / np.hypot(*weights[:, i])
-        axes.annotate(
-            "",
-            xy=tuple(place + side * span * (0.11 if small else 0.075)),
-            xytext=tuple(place),
-            arrowprops={
-                "arrowstyle": "-|>",
-                "color": palette.INK,
-                "linewidth": 1.2,
-                "mutation_scale": 8 if small else 11,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
-            zorder=3,
-        )
-        if not small:
-            box_style = {
-                "boxstyle": "round,pad=0.2",
-                "facecolor": palette.PAPER,
-                "edgecolor": palette.MUTED,
-                "linewidth": 0.6,
-            }
-            x, y = place - side * span * 0.035
-            canvas.write(axes, x, y, texts[i], bbox=box_style, zorder=6)
-    return outside
-
-
 def _outside_note(outside: list[str]) -> list[str]:
     if not outside:
         return []
@@ -333,4 +216,4 @@ def _outside_note(outside: list[str]) -> list[str]:
 
 def _probability_bar(figure: canvas.Figure, axes: Sequence[Axes], names: Sequence[str]) -> None:
     bar = canvas.color_bar(figure, axes, map="probability", low=0, high=1, label=f"probability of {names[1]}")
-    bar.solids.set(alpha=TINT)  # type: ignore[union-attr]  # there for every bar that is not of contours
+    bar.solids.set(alpha=terrain.TINT)  # type: ignore[union-attr]  # there for every bar that is not of contours

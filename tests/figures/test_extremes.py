@@ -16,6 +16,15 @@ DRAW = {
     ),
     "beeswarm": lambda title, values: figures.beeswarm(np.tile(values, (4, 1)), title=title),
     "time_series": lambda title, values: figures.time_series(values, {title: SERIES}, title=title),
+    "time_series, combined": lambda title, values: figures.time_series(
+        np.stack([values, SERIES], axis=1), {title: values}, mode="combined", channel_names=[title, "b"], title=title
+    ),
+    "time_series, curve": lambda title, values: figures.time_series(
+        values, values, mode="curve", channel_names=[title], title=title
+    ),
+    "overlay, mask": lambda title, values: figures.overlay(
+        np.tile(values, (3, 1)), np.tile(values, (3, 1)), mode="mask", sign="absolute", title=title
+    ),
     "token_text": lambda title, values: figures.token_text(["a", title, "c"], values, title=title),
     "learning_curves": lambda title, values: figures.learning_curves({"loss": values}, title=title),
     "line_chart": lambda title, values: figures.line_chart({title: {title: values}}, title=title, y_label="y"),

@@ -7,7 +7,6 @@ import pytest
 from jaxviz import figures
 
 # Any: matplotlib annotates what artists hold too widely to be indexed
-explanations: Any = figures.explanations
 heatmap: Any = figures.heatmap
 heatmap_rgb: Any = figures.heatmap_rgb
 heatmaps: Any = figures.heatmaps
@@ -86,59 +85,48 @@ def test_overlay_is_the_array_version_with_a_bar():
     assert figure.axes[1].get_ylim() == (0.0, 2.0)
 
 
+@pytest.mark.parametrize("mode", ["mask", "alpha"])
+@pytest.mark.parametrize(("sign", "shares"), [("positive", [0, 1]), ("absolute", [0, 1]), ("negative", [1, 0])])
+def test_modes_are_the_array_version_with_a_bar_of_grays(mode, sign, shares):
+    random = np.random.default_rng(0)
+    image, heat = random.uniform(size=(4, 4, 3)), random.normal(size=(4, 4))
+    figure = overlay(image, heat, mode=mode, sign=sign)
+    expected = overlay_rgb(image, heat, mode=mode, sign=sign)
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), expected)
+    bar = figure.axes[1]
+    assert bar.get_ylabel().endswith("(brightness)" if mode == "mask" else "(opacity)")
+    # What its two ends show is what a black pixel (white paper shines through) or a white one is at no and at full strength.
+    ends = bar.collections[-1].cmap(np.array([0, 256]))[:, 0] if bar.collections else None
+    assert ends is not None
+    assert ends.tolist() == (shares if mode == "mask" else [1 - share for share in shares])
+    several = heatmaps([heat, 2 * heat], images=[image, image], mode=mode, sign=sign, limit=1.0)
+    expected = overlay_rgb(image, 2 * heat, mode=mode, sign=sign, limit=1.0)
+    np.testing.assert_array_equal(several.axes[1].images[0].get_array(), expected)
+    assert several.axes[-1].get_ylabel() == bar.get_ylabel()
+
+
+def test_borders_of_groups_are_where_groups_meet():
+    groups = np.array([[0, 0, 5], [0, 3, 5]])
+    for figure in (
+        heatmap(np.ones((2, 3)), groups=groups),
+        overlay(np.ones((2, 3)), [[1.0]], groups=groups[..., None]),
+    ):
+        light, dark = figure.axes[0].collections
+        expected = {
+            ((0.5, 0.5), (1.5, 0.5)),
+            ((1.5, -0.5), (1.5, 0.5)),
+            ((0.5, 0.5), (0.5, 1.5)),
+            ((1.5, 0.5), (1.5, 1.5)),
+        }
+        for lines in (light, dark):
+            found = {tuple(map(tuple, line)) for line in lines.get_segments()}
+            assert found == expected
+        assert figure.axes[0].get_xlim() == (-0.5, 2.5)  # as without them
+    assert len(heatmap(np.ones((2, 3)), groups=np.ones((2, 3), int)).axes[0].collections[0].get_segments()) == 0
+
+
 def test_overlay_tells_that_it_stretched_the_image():
     assert "Image values -1 to 3 are shown as black to white." in note(overlay([[-1.0, 3.0]], [[1.0, 0.0]]))
-
-
-def test_explanations_scale_each_map_or_each_method():
-    images = np.random.default_rng(0).uniform(size=(2, 4, 4))
-    heats = np.stack([np.eye(4), -10 * np.eye(4)])
-    for scale, limits in (("map", [(-1, 1), (-10, 10)]), ("method", [(-10, 10), (-10, 10)])):
-        figure = explanations(
-            images, {"a": heats, "b": heats}, titles=["7 → 7", "1 → 7"], correct=[True, False], scale=scale
-        )
-        assert [figure.axes[i].images[0].get_clim() for i in (1, 4)] == limits
-        assert [figure.axes[i].get_title() for i in range(3)] == ["input", "a", "b"]
-        assert figure.axes[3].get_ylabel() == "1 → 7"
-        assert figure.axes[3].spines["left"].get_linewidth() > figure.axes[0].spines["left"].get_linewidth()
-        assert scale in figure.axes[-1].get_ylabel()
-
-
-def test_explanations_on_one_scale_keep_their_unit():
-    heats = np.stack([np.eye(4), 3 * np.eye(4)])
-    heats[0, 0, 0] = np.nan
-    settings: dict[str, Any] = {"scale": "shared", "sign": "positive", "percentile": 60, "label": "share of $attention"}
-    figure = explanations(np.zeros((2, 4, 4)), {"a": heats, "b": heats / 2}, **settings)
-    maps = [axes.images[0] for axes in figure.axes if axes.get_title() != "input" and axes.images][:5]
-    assert {image.get_clim() for image in maps if image.get_array().ndim == 2} == {(0.0, 1.5)}
-    bar = figure.axes[-1]
-    assert bar.get_ylim() == (0.0, 1.5)
-    assert bar.get_ylabel() == "share of $attention"
-    assert "Colors saturate at 1.5, the 60th percentile of non-zero magnitudes; the largest magnitude is 3." in note(
-        figure
-    )
-    assert note(figure).count("NaN") == 1
-    figure.draw_without_rendering()
-
-
-def test_a_dozen_methods_take_several_lines_with_a_heading_for_each_map():
-    heats = {f"method {i}": np.full((2, 4, 4), i + 1.0) for i in range(12)}
-    figure = explanations(np.zeros((2, 4, 4)), heats, titles=["first", "second"])
-    shown = [axes for axes in figure.axes if axes.images]
-    names = ["input", *heats]
-    assert [axes.get_title() for axes in shown] == names * 2
-    assert [axes.get_ylabel() for axes in shown if axes.get_ylabel()] == ["first", "second"]
-    for name, axes in zip(names * 2, shown, strict=True):
-        if name != "input":
-            assert axes.images[0].get_clim()[1] == int(name.split()[1]) + 1
-
-
-def test_explanations_tell_what_is_missing():
-    heats = np.stack([np.zeros((4, 4)), np.full((4, 4), np.nan)])
-    figure = explanations(np.zeros((2, 4, 4)), {"a": heats})
-    assert "16 NaN or inf values" in note(figure)
-    assert figure.axes[1].texts[0].get_text() == "All values are 0."
-    assert figure.axes[3].texts[0].get_text() == "No finite value to show."
 
 
 @pytest.mark.parametrize(
@@ -160,24 +148,28 @@ def test_explanations_tell_what_is_missing():
             "as many as attributions, 2, got 1",
         ),
         (lambda: heatmaps(np.ones((2, 3, 3)), columns=0), ValueError, "columns must be at least 1"),
+        (
+            lambda: overlay(np.ones((3, 3)), np.ones((3, 3)), mode="mask"),
+            ValueError,
+            "overlay: sign must be 'positive', 'negative' or 'absolute' where mode is 'mask'",
+        ),
+        (
+            lambda: overlay(np.ones((4, 4)), np.ones((2, 2)), groups=np.ones((2, 2), int)),
+            ValueError,
+            r"overlay: groups must have shape \(4, 4\) or \(4, 4, 1\), got \(2, 2\)",
+        ),
+        (
+            lambda: heatmap(np.ones((2, 2)), groups=np.ones((2, 2))),
+            TypeError,
+            "heatmap: groups must be integer groups, got dtype float64",
+        ),
+        (lambda: overlay([[1.0]], [[1.0]], mode="masked_image"), ValueError, "overlay: mode must be one of 'blend'"),
+        (
+            lambda: heatmaps(np.ones((2, 3, 3)), mode="alpha", sign="positive"),
+            ValueError,
+            "heatmaps: mode 'alpha' shows images through their maps: give images",
+        ),
         (lambda: overlay(np.ones((3, 3)), np.ones((2, 2))), ValueError, "overlay: the attribution's height and width"),
-        (lambda: explanations(np.ones((2, 3, 3)), np.ones((2, 3, 3))), TypeError, "must be a mapping"),
-        (lambda: explanations(np.ones((2, 3, 3)), {}), ValueError, "1 to 20 methods, got 0"),
-        (
-            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((1, 3, 3))}),
-            ValueError,
-            r"attributions\['a'\] must hold one map per image",
-        ),
-        (
-            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, scale="all"),
-            ValueError,
-            "scale must be one of 'map', 'method'",
-        ),
-        (
-            lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, correct=[True]),
-            ValueError,
-            "correct must have one entry",
-        ),
     ],
 )
 def test_bad_input_is_named(call, error, words):

@@ -99,3 +99,54 @@ def test_pictures_as_arrays_need_no_matplotlib():
     code = "import sys, jaxviz.figures as f; f.overlay_rgb([[1.0]], [[1.0]]); f.normalize([1.0])"
     code += "; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def shown(mode, image, heat, sign, covered=0.99):
+    """Masked and transparent pictures by their formula, `(H, W, 3)` bytes as floats."""
+    part = {"positive": np.maximum(heat, 0), "negative": np.maximum(-heat, 0), "absolute": np.abs(heat)}[sign]
+    magnitudes = np.sort(part[part > 0])
+    limit = magnitudes[int(np.ceil(covered * len(magnitudes))) - 1]
+    share = np.minimum(part / limit, 1)[..., None]
+    return 255 * (share * image + (0 if mode == "mask" else 1 - share))
+
+
+@pytest.mark.parametrize("mode", ["mask", "alpha"])
+@pytest.mark.parametrize("sign", ["positive", "negative", "absolute"])
+def test_an_image_is_seen_as_much_as_its_attribution_says(mode, sign):
+    random = np.random.default_rng(0)
+    image, heat = random.uniform(size=(24, 20, 3)), random.normal(size=(24, 20)) ** 3
+    picture = overlay_rgb(image, heat, mode=mode, sign=sign)
+    assert picture.dtype == np.uint8
+    np.testing.assert_allclose(picture, shown(mode, image, heat, sign), atol=0.5 + 1e-9)
+    half = overlay_rgb(image, heat, mode=mode, sign=sign, percentile=50)
+    np.testing.assert_allclose(half, shown(mode, image, heat, sign, 0.5), atol=0.5 + 1e-9)
+
+
+@pytest.mark.parametrize(("mode", "ground"), [("mask", 0), ("alpha", 255)])
+def test_modes_by_hand(mode, ground):
+    picture = overlay_rgb([[0.2, 0.2, 0.2]], [[1.0, -9.0, 0.5]], mode=mode, sign="positive")
+    assert picture[0, :, 0].tolist() == [51, ground, round((51 + ground) / 2)]
+    assert (overlay_rgb(np.ones((2, 2)) / 2, np.zeros((2, 2)), mode=mode, sign="absolute") == ground).all()
+    image = np.array([[np.nan, np.inf, 0.5, 0.5, -np.inf, 1.0, 0.0]])
+    heat = np.array([[1.0, 0.0, np.nan, np.inf, 1.0, 1.0, 0.0]])
+    lost = overlay_rgb(image, heat, mode=mode, sign="positive")[0]
+    assert lost.tolist() == [YELLOW] * 5 + [[255] * 3, [ground] * 3]
+
+
+def test_modes_take_small_maps_and_a_limit():
+    picture = overlay_rgb(np.ones((4, 6)), [[0.0, 1.0], [-1.0, 0.0]], mode="mask", sign="absolute", limit=2.0)
+    assert picture[..., 0].tolist() == [[0, 0, 0, 128, 128, 128]] * 2 + [[128, 128, 128, 0, 0, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mode": "masked"}, "overlay_rgb: mode must be one of 'blend', 'mask', 'alpha'"),
+        ({"mode": "mask"}, "overlay_rgb: sign must be 'positive', 'negative' or 'absolute' where mode is 'mask'"),
+        ({"mode": "alpha", "sign": "all"}, "where mode is 'alpha', which cannot tell signs apart, got 'all'"),
+        ({"mode": "alpha", "sign": "absolute_value"}, "sign must be one of"),
+    ],
+)
+def test_bad_modes_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        overlay_rgb([[1.0]], [[1.0]], **settings)

@@ -67,9 +67,99 @@ def test_a_limit_clips_and_says_so():
         ((np.ones(2), np.ones(2)), {"times": [1.0, 1.0]}, "finite and increasing"),
         ((np.ones(2), np.ones(2)), {"times": [1.0]}, r"times must have shape \(2,\)"),
         ((np.ones(2), np.ones(2)), {"scale": "own"}, "scale must be one of 'shared', 'method'"),
+        ((np.ones(2), np.ones(2)), {"mode": "colored"}, "mode must be one of 'background', 'combined', 'curve'"),
+        ((np.ones(2), {"a": np.ones(2)}), {"mode": "curve"}, "mode 'curve' shows one attribution, got a mapping of 1"),
         ((np.ones(2), np.ones(2)), {"channel_names": ["a", "b"]}, "one entry per channel, 1 in all, got 2"),
     ],
 )
 def test_bad_input_is_named(arguments, settings, words):
     with pytest.raises(ValueError, match=words):
         time_series(*arguments, **settings)
+
+
+def test_a_curve_has_the_colors_of_its_attribution():
+    figure = time_series(SERIES, HEAT, mode="curve", times=[0.0, 1.0, 2.0, 4.0])
+    first, second = figure.axes[:2]
+    assert not first.images
+    line, marks = first.collections
+    np.testing.assert_array_equal(np.ma.filled(line.get_array(), np.nan), HEAT[:, 0])
+    np.testing.assert_array_equal(np.ma.filled(marks.get_array(), np.nan), HEAT[:, 0])
+    assert line.get_clim() == marks.get_clim() == (-4, 4)
+    # each time half way to its neighbors
+    expected = [[[0, 0], [0, 0], [0.5, 0.5]], [[0.5, 0.5], [1, 1], [1.5, 1.5]]]
+    expected += [[[1.5, 1.5], [2, 2], [3, 2.5]], [[3, 2.5], [4, 3], [4, 3]]]
+    np.testing.assert_array_equal(line.get_segments(), expected)
+    np.testing.assert_array_equal(first.lines[0].get_ydata(), SERIES[:, 0])  # the edge
+    line.update_scalarmappable()
+    np.testing.assert_allclose(line.get_colors()[3][:3], [1, 240 / 255, 0])  # NaN
+    # a gap: no piece in it, none into it
+    line, marks = second.collections
+    np.testing.assert_array_equal(line.get_array(), [1, -4, 0])
+    expected = [[[0, 10], [0, 10], [0.5, 15]], [[0.5, 15], [1, 20], [1, 20]], [[4, 40], [4, 40], [4, 40]]]
+    np.testing.assert_array_equal(line.get_segments(), expected)
+    np.testing.assert_array_equal(marks.get_offsets(), [[0, 10], [1, 20], [4, 40]])
+    assert "Gaps in the curves: 1 of 8 values" in figure.get_supxlabel()
+
+
+@pytest.mark.parametrize("mode", ["background", "curve"])
+def test_of_a_long_series_the_lonely_points_alone_have_marks(mode):
+    series = np.arange(100.0)
+    series[[40, 42]] = np.nan
+    axes = time_series(series, series, mode=mode).axes[0]
+    if mode == "curve":
+        assert axes.collections[1].get_offsets().tolist() == [[41, 41]]
+    else:
+        assert axes.lines[1].get_markevery() == [41]
+
+
+def test_all_channels_in_one_panel_on_their_sum():
+    figure = time_series(SERIES, HEAT, mode="combined", channel_names=["a", "$b$"])
+    panel, bar = figure.axes
+    expected = [1.0, -2.0, 0.5, np.nan]
+    np.testing.assert_array_equal(np.ma.filled(panel.images[0].get_array()[0], np.nan), expected)
+    assert panel.images[0].get_clim() == (-2, 2)
+    assert bar.get_ylabel() == "attribution, summed"
+    assert "1 NaN of 4 values" in figure.get_supxlabel()
+    curves = panel.lines[1::2]  # each on a white edge
+    assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 2
+    for line, column in zip(curves, SERIES.T, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), column)
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["a", "$b$"]
+    low, high = panel.get_ylim()
+    assert low < 0
+    assert high > 40
+
+
+def test_one_attribution_for_all_channels_is_not_counted_for_each():
+    figure = time_series(SERIES, [1.0, 2.0, 3.0, 4.0], mode="combined")
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array()[0], [1, 2, 3, 4])
+    assert figure.axes[-1].get_ylabel() == "attribution"
+
+
+def test_methods_are_strips_below_all_channels():
+    figure = time_series(SERIES, {"a": HEAT, "b": [0.0, 0.0, 8.0, 0.0]}, mode="combined")
+    strips = figure.axes[1]
+    rows = [np.ma.filled(image.get_array()[0], np.nan) for image in strips.images]
+    np.testing.assert_array_equal(rows, [[1, -2, 0.5, np.nan], [0, 0, 8, 0]])
+    assert [image.get_clim() for image in strips.images] == [(-8, 8)] * 2
+    assert len(figure.axes) == 3
+
+
+def test_twelve_channels_in_one_panel_all_look_different():
+    panel = time_series(np.eye(12), np.eye(12), mode="combined").axes[0]
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in panel.lines[1::2]}) == 12
+
+
+@pytest.mark.parametrize("mode", ["background", "combined", "curve"])
+@pytest.mark.parametrize(
+    ("series", "heat"),
+    [([2.0], [1.0]), (np.full((4, 2), np.nan), HEAT), (SERIES, np.zeros((4, 2))), (SERIES, np.full(4, np.inf))],
+    ids=["one time", "no value", "all 0", "all inf"],
+)
+def test_little_to_show_is_drawn_and_told(mode, series, heat):
+    figure = time_series(series, heat, mode=mode)
+    figure.draw_without_rendering()
+    said = "" if figure._supxlabel is None else figure.get_supxlabel()
+    assert ("All values are 0." in said) == (np.abs(heat).max() == 0)
+    assert ("No finite value to show." in said) == np.isinf(heat).all()
+    assert ("Gaps in the curves" in said) == (not np.isfinite(series).all())

@@ -44,3 +44,8 @@ def end() -> None:
     checks, _queue.checks = _queue.checks, None
     for check in checks or ():
         check()
+
+
+def forget() -> None:
+    """Puts nothing off any longer, and leaves out what was: after an interruption."""
+    _queue.checks = None

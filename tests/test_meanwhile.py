@@ -89,6 +89,18 @@ def test_an_error_of_a_method_is_told_after_what_may_be_why():
     assert isinstance(caught.value.__context__, RuntimeError)
 
 
+def test_an_interruption_is_passed_on():
+    @cautious
+    def interrupted(model, inputs, *, target=None):
+        prepare("interrupted", model, inputs, target)
+        raise KeyboardInterrupt
+
+    explained(X, LABELS)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(MODEL, X.at[0, 0].set(jnp.inf), target=LABELS)
+    assert np.isfinite(explained(X, LABELS)).all()
+
+
 def test_shapes_that_have_passed_are_those_of_one_model():
     wider = MODEL.with_params(jnp.ones((3, 4)))
     assert explained(X, 1).shape == jv.gradient(wider, X, target=3).shape

@@ -54,10 +54,13 @@ def cautious(method: Method) -> Method:
         meanwhile.begin()
         try:
             attribution = method(*args, **settings)
+            meanwhile.end()
+        except Exception:
+            meanwhile.end()  # what was to be checked may be why
+            raise
         finally:
             reasons, _running.up, _running.reasons = _running.reasons, False, None
-            # Even after an error: what was to be checked may be why.
-            meanwhile.end()
+            meanwhile.forget()
         largest = _suspicious(attribution)
         if largest is not None:
             _warn(method, args, settings, largest, reasons)

@@ -93,7 +93,7 @@ def feature_ablation(
             variations = variations, boxes[1][variations]
     sizes = ours.sizes(count + 1, chunk_size)
     if len(sizes) == 1 and scores is _scores_without and not check_flag(name, "progress", progress):
-        return _losses_without(variations, ours)  # a small network's time is that of the calls
+        return _losses_at_once(ours)  # a small network's time is that of the calls
     step = functools.partial(scores, game=ours)
     return _losses(ours, collect(step, variations, sizes, progress=progress, label="feature ablation"))
 
@@ -187,8 +187,8 @@ def _scores_without(without: jax.Array, game: Game) -> jax.Array:
 
 
 @jit
-def _losses_without(without: jax.Array, game: Game) -> Any:
-    return _losses(game, [_scores_without(without, game)])
+def _losses_at_once(game: Game) -> Any:
+    return _losses(game, [_scores_without(jnp.arange(-1, game.groups.count, dtype=jnp.int32), game)])
 
 
 @functools.partial(jit, static_argnums=0)

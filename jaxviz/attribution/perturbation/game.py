@@ -79,7 +79,12 @@ def scores_with(number: int, model: Model, inputs: Any, target: Target, leaf: ja
 @jit
 def ends(game: Game) -> jax.Array:
     """The worth of no group at all, and of all: `(2, batch)`."""
-    return game.scores(jnp.array([[False], [True]]) & jnp.ones((1, game.groups.count), bool))
+    return game.scores(end_coalitions(game))
+
+
+def end_coalitions(game: Game) -> jax.Array:
+    """No group at all, and all: bool `(2, groups)`."""
+    return jnp.array([[False], [True]]) & jnp.ones((1, game.groups.count), bool)
 
 
 def collect(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.perturbation.game import Game, ends, game, indices, weighted_sum
+from jaxviz.attribution.perturbation.game import Game, end_coalitions, ends, game, indices, weighted_sum
 from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -153,18 +153,39 @@ def shapley_sampling(
     ours = game(name, model, inputs, target, mask, baseline, chunk_size)
     key = check_key(name, key)
     check_count(name, "samples", samples)
+    samples, antithetic = int(samples), check_flag(name, "antithetic", antithetic)
     count = ours.groups.count
-    worth, ranks = _begin(ours, key, int(samples), check_flag(name, "antithetic", antithetic))
-    sample, length = np.divmod(indices(samples * (count - 1)), max(count - 1, 1))
+    variations = _joined(samples, count)
+    sizes = ours.sizes(len(variations[0]), chunk_size)
+    if len(sizes) == 1 and not check_flag(name, "progress", progress):
+        return _sampled_at_once(ours, key, samples, antithetic)  # a small network's time is that of the calls
+    worth, ranks = _begin(ours, key, samples, antithetic)
     total = chunks.fold(
         functools.partial(_add_joined, game=ours, worth=worth, ranks=ranks),
         np.zeros((count, worth.shape[1]), worth.dtype),
-        (sample, length + 1),
-        ours.sizes(len(sample), chunk_size),
+        variations,
+        sizes,
         progress=progress,
         label="Shapley sampling",
     )
     return _sampled(ours, total, worth, ranks)
+
+
+def _joined(samples: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The coalitions of orders, of neither no group nor all: each one's order, and how many groups have joined."""
+    sample, length = np.divmod(indices(samples * (count - 1)), max(count - 1, 1))
+    return sample, length + 1
+
+
+@functools.partial(jit, static_argnums=(2, 3))
+def _sampled_at_once(game: Game, key: jax.Array, samples: int, antithetic: bool) -> Any:
+    ranks = orders(key, samples, game.groups.count, antithetic)
+    sample, length = _joined(samples, game.groups.count)
+    rank = ranks[sample]
+    scores = game.scores(jnp.concatenate([end_coalitions(game), rank < length[:, None]]))
+    worth = scores[:2]
+    total = weighted_sum(_shares(rank, length, worth.dtype), scores[2:] - worth[:1])
+    return _sampled(game, total, worth, ranks)
 
 
 @functools.partial(jit, static_argnums=(2, 3))
@@ -211,9 +232,13 @@ def _add_joined(
     """Adds what the first groups of an order are worth: to the last of them, and taken from the next."""
     sample, length = variations
     rank = ranks[sample]
-    last, following = rank == length[:, None] - 1, rank == length[:, None]
-    weights = last.astype(total.dtype) - following.astype(total.dtype)
-    return total + weighted_sum(weights, game.scores(rank < length[:, None]) - worth[:1])
+    shares = _shares(rank, length, total.dtype)
+    return total + weighted_sum(shares, game.scores(rank < length[:, None]) - worth[:1])
+
+
+def _shares(rank: jax.Array, length: Any, dtype: Any) -> jax.Array:
+    """How much the worth of the first groups of an order counts for each group: for the last of them, and against the next."""
+    return (rank == length[:, None] - 1).astype(dtype) - (rank == length[:, None]).astype(dtype)
 
 
 @jit

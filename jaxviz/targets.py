@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ class Target:
         index: int32 `(batch,)`, or None.
         function: the callable, static and compared by value, or None. With both None the outputs are the score themselves.
     """
+
+    _is_explicit: ClassVar[bool] = False  # which an index is not
 
     index: jax.Array | np.ndarray | None = None
     function: Static | None = field(default=None, metadata={"static": True})
@@ -74,7 +76,7 @@ def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) 
             f"{function}: target has shape {index.shape}; give one int, or an int array of shape {shape[:1]} (the batch)"
         )
     if not isinstance(index, jax.core.Tracer):
-        meanwhile.put_off(functools.partial(_check_range, function, index, shape[1]))
+        meanwhile.put_off(functools.partial(check_range, function, index, shape[1]))
         if isinstance(index, jax.Array) and index.dtype == np.int32 and index.shape and not index.committed:
             return Target(index)
         # Filled on the host: an int and an array are then the same program.
@@ -83,7 +85,7 @@ def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) 
     return Target(jnp.broadcast_to(index.astype(jnp.int32), shape[:1]))
 
 
-def _check_range(function: str, index: Any, count: int) -> None:
+def check_range(function: str, index: Any, count: int) -> None:
     """Raises if one of some indices is none of so many outputs."""
     values = np.asarray(index).ravel().tolist()  # there are few: NumPy's calls take longer than what they do
     if min(values) < 0 or max(values) >= count:

@@ -37,31 +37,53 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
         The inputs as JAX arrays, and the target in the form that jitted functions take.
     """
     check_model(function, model)
-    leaves = inputs if type(inputs) is tuple else (inputs,)
-    kinds = _kinds(leaves, type(inputs) is tuple, differentiable)
-    outputs = _passed.get(model, {}).get(kinds)
-    if outputs is None:
-        inputs = _arrays(function, model, inputs, differentiable)
-        _check_finite(function, inputs)
-        outputs = _shapes(function, model, inputs)
-        if kinds is not None and not any(map(is_explicit, leaves)):
-            _passed.setdefault(model, {})[kinds] = outputs
-    else:
-        meanwhile.put_off(functools.partial(_check_finite, function, inputs))
+    kinds = _kinds(inputs, differentiable)
+    passed = _passed.get(model, {}).get(kinds)
+    if passed is not None:
+        meanwhile.put_off(lambda: _check_finite(function, inputs))
+        return inputs, passed.target(function, target)
+    explicit = any(map(is_explicit, jax.tree.leaves(inputs)))
+    inputs = _arrays(function, model, inputs, differentiable)
+    _check_finite(function, inputs)
     batch = (inputs[0] if type(inputs) is tuple else inputs).shape[0]
-    return inputs, targets.prepare(function, outputs, target, batch)
+    passed = _Passed(_shapes(function, model, inputs), batch)
+    prepared = passed.target(function, target)
+    if kinds is not None and not explicit:
+        _passed.setdefault(model, {})[kinds] = passed
+    return inputs, prepared
 
 
-# The outputs' shapes of models, at the kinds of inputs that have passed all checks but those of their values.
-_passed: weakref.WeakKeyDictionary[Model, dict[Any, Any]] = weakref.WeakKeyDictionary()
+class _Passed:
+    """What is known of a model, and need not be looked at again, at inputs of some kinds: its outputs, and targets of these."""
+
+    def __init__(self, outputs: Any, batch: int) -> None:
+        self._outputs, self._batch = outputs, batch
+        self._indices: set[Any] = set()  # the kinds of arrays that are prepared as they are
+
+    def target(self, function: str, target: Any) -> Target:
+        """The target in the form that jitted functions take."""
+        if not isinstance(target, jax.Array) or isinstance(target, jax.core.Tracer):
+            return targets.prepare(function, self._outputs, target, self._batch)
+        if target.aval in self._indices and not target.committed:
+            meanwhile.put_off(lambda: targets.check_range(function, target, self._outputs.shape[1]))
+            return Target(target)
+        prepared = targets.prepare(function, self._outputs, target, self._batch)
+        if prepared.index is target:
+            self._indices.add(target.aval)
+        return prepared
 
 
-def _kinds(leaves: tuple[Any, ...], several: bool, differentiable: bool) -> Any:
+# Of each model, by the kinds of inputs that have passed all checks but those of their values.
+_passed: weakref.WeakKeyDictionary[Model, dict[Any, _Passed]] = weakref.WeakKeyDictionary()
+
+
+def _kinds(inputs: Any, differentiable: bool) -> Any:
     """What the checks but those of values depend on; None where arrays have to be converted first."""
+    leaves = inputs if type(inputs) is tuple else (inputs,)
     kinds = [leaf.aval for leaf in leaves if isinstance(leaf, jax.Array)]
     if len(kinds) < len(leaves):
         return None
-    return several, differentiable, jax.config.read("jax_enable_x64"), *kinds
+    return type(inputs) is tuple, differentiable, jax.config.read("jax_enable_x64"), *kinds
 
 
 def _arrays(function: str, model: Model, inputs: Any, differentiable: bool) -> Any:

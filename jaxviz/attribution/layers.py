@@ -181,7 +181,7 @@ class _How:
 
 
 def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """The attribution of one layer, or of several as the inputs of one model; and their activation."""
+    """The attribution of one layer, or of several as the inputs of one model; and their activation, of the same structure."""
     method, settings = how.method.value, dict(how.settings.value) | settings
     found = cut(model, inputs, function=how.name, layers=how.layers, side=how.side)
     _check_finite(how, all_finite(found.activation))
@@ -199,7 +199,7 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
             f"{how.name}: the method gave {type(attribution).__name__}, which is no attribution of the layer; call it on what "
             f"follows: tail, activation = model.since({how.layers[0]!r}, inputs)"
         )
-    return found.form.restore(attribution), found.activation
+    return found.form.restore(attribution), found.form.restore(found.activation)
 
 
 # Methods that are one program make one with the model up to the layers: a small network's time is that of the calls.
@@ -215,9 +215,8 @@ def _one_program(
 
     def attribution_of_layers(model: Model, inputs: Any, target: Target, data: dict[str, Any]) -> Any:
         attribution, activation = _of_layers(how, model, inputs, target, data)
-        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(activation)]).all()
-        # NaN where the activation has some: that is looked at if the attribution is NaN.
-        return jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.nan), attribution)
+        # NaN where the activation is not finite: that is looked at if the attribution is NaN.
+        return jax.tree.map(lambda leaf, at: jnp.where(jnp.isfinite(at), leaf, jnp.nan), attribution, activation)
 
     return how, jit(attribution_of_layers)
 

@@ -148,7 +148,7 @@ def _explain(
         inputs, target = images[chosen], predictions[chosen]
         integrated = attribution.integrated_gradients(model, inputs, target=target)
         gap = np.abs(attribution.completeness_gap(model, inputs, integrated, target=target))
-        share = (gap / np.abs(integrated.sum(axis=(1, 2, 3)))).max()
+        sums = integrated.sum(axis=(1, 2, 3))
         maps = {
             "saliency": attribution.saliency(model, inputs, target=target),
             "SmoothGrad": smooth(model, inputs, target=target, key=key),
@@ -163,7 +163,8 @@ def _explain(
             step,
         )
         found.append(
-            f"integrated gradients (50 steps) of {len(chosen)} {name} answers add up to the score but for {share:.1%} at the most"
+            f"integrated gradients (50 steps) of {len(chosen)} {name} answers add up to what the score gains over a black one, "
+            f"{sums.min():.1f} to {sums.max():.1f}, but for {gap.max():.2f} at the most"
         )
     if len(wrong):
         # What speaks for the wrong answer rather than for the right one, pixel by pixel.

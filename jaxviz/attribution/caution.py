@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxviz import finite, host, meanwhile
-from jaxviz.attribution.arguments import baseline_like
+from jaxviz.attribution.baselines import baseline_like
 
 _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, check_choice, prepare
+from jaxviz.attribution.arguments import check_choice, prepare
+from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
 from jaxviz.attribution.heads import Head

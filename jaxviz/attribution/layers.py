@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxviz import chunks, host
 from jaxviz.attribution import batches
-from jaxviz.attribution.arguments import all_finite, baseline_like, check_choice, prepare
-from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.arguments import all_finite, check_choice, prepare
+from jaxviz.attribution.baselines import baseline_like, baseline_set
 from jaxviz.attribution.caution import cautious, if_nan
 from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency

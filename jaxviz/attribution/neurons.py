@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.heads import Head
 from jaxviz.attribution.paths import line, quadratures

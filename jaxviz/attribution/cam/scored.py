@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.cam.channels import component, joined
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, resized, wanted
 from jaxviz.attribution.caution import cautious

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.diagnosis import dependence, measurements, numerics, results, saturation, vanishing
 from jaxviz.attribution.diagnosis.case import Case
 from jaxviz.attribution.diagnosis.findings import Diagnosis

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, check_choice, check_count, prepare
+from jaxviz.attribution.arguments import check_choice, check_count, prepare
+from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.gradients import score_gradient
 from jaxviz.checks import check_number

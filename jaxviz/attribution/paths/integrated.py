@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, prepare
-from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.baselines import baseline_like, baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.paths import line, quadratures
 from jaxviz.checks import check_flag

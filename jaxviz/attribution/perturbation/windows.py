@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, prepare
+from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation import nearby
 from jaxviz.attribution.perturbation.game import collect, scores_with, weighted_sum

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz import chunks
-from jaxviz.attribution.arguments import baseline_like, check_like, prepare
-from jaxviz.attribution.baselines import baseline_set
+from jaxviz.attribution.arguments import check_like, prepare
+from jaxviz.attribution.baselines import baseline_like, baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
 from jaxviz.attribution.rules.names import check_names

@@ -63,7 +63,7 @@ def test_tokens_become_a_grid(extra):
 
 def test_methods_of_every_kind_take_tokens():
     model = vit()
-    for method in ("eigen_cam", "score_cam", "full_grad"):
+    for method in ("eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "score_cam", "full_grad"):
         settings = {} if method == "full_grad" else {"layer": "norm", "relu": False}
         cam = getattr(jv, method)(model, IMAGES, target=1, **settings)
         assert cam.shape == (2, 16, 24)
@@ -162,7 +162,7 @@ def test_a_later_layer_does_not_hide_an_earlier_one(net):
 @pytest.mark.parametrize(
     "method",
     ["grad_cam", "grad_cam_pp", "xgrad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam", "eigen_cam",
-     "eigen_grad_cam", "guided_grad_cam"],
+     "eigen_grad_cam", "seg_eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "guided_grad_cam"],
 )  # fmt: skip
 def test_the_input_of_a_layer_is_what_a_tag_before_it_has(net, method):
     cam = functools.partial(getattr(jv, method), net, IMAGES, target=1, relu=False)

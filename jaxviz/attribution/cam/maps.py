@@ -1,6 +1,7 @@
 """What all class activation maps have in common: the layers they are of, and the size they are wanted in."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +137,36 @@ def activations_and_gradients(
     wanted: Wanted, model: Model, inputs: Any, target: Target
 ) -> list[tuple[jax.Array, jax.Array]]:
     """The layers' activations and the score's derivatives by them, `(batch, *grid, channels)` each: forward and backward once."""
+    found, score, shifts = _shifted(wanted, model, inputs, target)
+    gradients, captured = jax.grad(score, has_aux=True)(shifts)
+    named = dict(zip([site.key for site in found], gradients, strict=True))
+    return list(zip(_grids(wanted, found, captured, inputs), _grids(wanted, found, named, inputs), strict=True))
+
+
+def with_curvatures(
+    wanted: Wanted, model: Model, inputs: Any, target: Target
+) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
+    """Activations and derivatives as above, and the score's second derivatives by each activation, times this activation."""
+    found, score, shifts = _shifted(wanted, model, inputs, target)
+    pairs = activations_and_gradients(wanted, model, inputs, target)
+    _, captured = score(shifts)
+    products = {}
+    for index, site in enumerate(found):
+
+        def along(shift: jax.Array, index: int = index, site: Site = site) -> jax.Array:
+            slope = jax.grad(lambda shift: score([*shifts[:index], shift, *shifts[index + 1 :]])[0])(shift)
+            return (slope * jax.lax.stop_gradient(captured[site.key])).sum()
+
+        # Backwards twice: a function with a derivative of its own may have no forward one.
+        products[site.key] = jax.grad(along)(shifts[index])
+    grids = _grids(wanted, found, products, inputs)
+    return [(*pair, product) for pair, product in zip(pairs, grids, strict=True)]
+
+
+def _shifted(
+    wanted: Wanted, model: Model, inputs: Any, target: Target
+) -> tuple[list[Site], Callable[[list[jax.Array]], tuple[jax.Array, Any]], list[jax.Array]]:
+    """The layers; the scores' sum, and the activations, as a function of what is added to each activation; and zeros to add."""
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
     found = sites(wanted, model, program, inputs)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
@@ -146,10 +177,7 @@ def activations_and_gradients(
         scores, captured = evaluate(program, leaves, capture=[site.key for site in found], edits=edits)
         return scores.sum(), captured
 
-    shifts = [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
-    gradients, captured = jax.grad(score, has_aux=True)(shifts)
-    named = dict(zip([site.key for site in found], gradients, strict=True))
-    return list(zip(_grids(wanted, found, captured, inputs), _grids(wanted, found, named, inputs), strict=True))
+    return found, score, [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
 
 
 def _grids(wanted: Wanted, found: list[Site], values: Any, inputs: Any) -> list[jax.Array]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import expected_gradients as expected_gradients
     from jaxviz.attribution import explain_dataset as explain_dataset
     from jaxviz.attribution import feature_ablation as feature_ablation
+    from jaxviz.attribution import feature_factorization as feature_factorization
     from jaxviz.attribution import feature_permutation as feature_permutation
     from jaxviz.attribution import fem_cam as fem_cam
     from jaxviz.attribution import finer_target as finer_target
@@ -111,6 +112,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "expected_gradients",
                     "explain_dataset",
                     "feature_ablation",
+                    "feature_factorization",
                     "feature_permutation",
                     "fem_cam",
                     "finer_target",

@@ -11,6 +11,7 @@ from jaxviz.attribution.augmentation import augmented as augmented
 from jaxviz.attribution.cam import ablation_cam as ablation_cam
 from jaxviz.attribution.cam import eigen_cam as eigen_cam
 from jaxviz.attribution.cam import eigen_grad_cam as eigen_grad_cam
+from jaxviz.attribution.cam import feature_factorization as feature_factorization
 from jaxviz.attribution.cam import fem_cam as fem_cam
 from jaxviz.attribution.cam import full_grad as full_grad
 from jaxviz.attribution.cam import grad_cam as grad_cam

@@ -66,6 +66,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "relevance_report": {},
     **{name: {"layer": "conv"} for name in CAMS},
     "random_cam": {"layer": "conv", "key": KEY},
+    "feature_factorization": {"layer": "conv", "components": 2},
     "full_grad": {},
     "occlusion": {"window": 2},
     "feature_ablation": {"mask": TILES},

@@ -103,6 +103,7 @@ def compiled() -> dict[str, Callable[..., Any]]:
             "eigen_grad_cam", "seg_eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "guided_grad_cam", layer=HEAD
         ),
         **by_name("random_cam", layer=HEAD, key=KEY),
+        **by_name("feature_factorization", layer=HEAD, components=3),
         **by_name("score_cam", "ablation_cam", layer=HEAD, chunk_size=16),
         **by_name("full_grad"),
         **by_name("occlusion", window=112, stride=112, **few),

@@ -14,6 +14,7 @@ import torch
 from cam_figures import network, peer
 from files import write
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST, ClassifierOutputTarget
+from sklearn.decomposition import NMF
 
 KERNELS = {
     "sigmoid": {},
@@ -49,6 +50,39 @@ def raw(cam, inputs, *args, **settings):
     return found[0]
 
 
+def singular_parts(matrix, components):
+    """NNDSVD: of each pair of singular vectors the parts of one sign that make the larger product, `(c, k)` and `(k, n)`."""
+    left, lengths, right = np.linalg.svd(matrix, full_matrices=False)
+    found = []
+    for one, length, other in zip(left.T[:components], lengths, right, strict=False):
+        pairs = [(np.maximum(sign * one, 0), np.maximum(sign * other, 0)) for sign in (1, -1)]
+        one, other = max(pairs, key=lambda pair: np.linalg.norm(np.outer(*pair)))
+        product = np.linalg.norm(one) * np.linalg.norm(other)
+        scale = np.sqrt(length * product)
+        found.append((scale * one / np.linalg.norm(one), scale * other / np.linalg.norm(other)))
+    concepts, maps = zip(*found, strict=True)
+    return np.stack(concepts, axis=1), np.stack(maps)
+
+
+def factorizations(model, inputs):
+    """scikit-learn's from the singular vectors, after some steps; and its squared errors from random numbers."""
+    kept = []
+    model.features.register_forward_hook(lambda module, arguments, output: kept.append(output.detach().numpy()))
+    model(inputs)
+    matrix = np.moveaxis(kept[0], 1, 0).reshape(8, -1)
+    for components, steps in ((3, 20), (5, 4)):
+        concepts, maps = singular_parts(matrix, components)
+        solver = NMF(components, init="custom", tol=0, max_iter=steps)
+        concepts = solver.fit_transform(matrix, W=concepts.copy(), H=maps.copy())
+        yield f"factorization/{components}/concepts", concepts
+        yield f"factorization/{components}/maps", solver.components_
+        errors = [
+            NMF(components, init="random", random_state=seed, max_iter=2000).fit(matrix).reconstruction_err_
+            for seed in range(10)
+        ]
+        yield f"factorization/{components}/errors", np.square(errors)
+
+
 def main():
     """Writes the file."""
     stored = np.load(Path(__file__).parent / "captum_figures.npz")
@@ -68,6 +102,7 @@ def main():
     model = network(stored)
     refined = peer.RefineCAM(model, [model.norms[0], model.features], base_method=peer.HiResCAM)
     arrays["refined"] = refined(inputs, [ClassifierOutputTarget(one) for one in classes])
+    arrays |= dict(factorizations(network(stored), inputs))
     model = network(stored)
     several = peer.ShapleyCAM(model, [model.norms[0], model.features])
     try:

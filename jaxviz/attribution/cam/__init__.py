@@ -6,6 +6,7 @@ from jaxviz.attribution.cam.eigen import eigen_grad_cam as eigen_grad_cam
 from jaxviz.attribution.cam.eigen import seg_eigen_cam as seg_eigen_cam
 from jaxviz.attribution.cam.elementwise import hires_cam as hires_cam
 from jaxviz.attribution.cam.elementwise import layer_cam as layer_cam
+from jaxviz.attribution.cam.factorization import feature_factorization as feature_factorization
 from jaxviz.attribution.cam.full import full_grad as full_grad
 from jaxviz.attribution.cam.guided import guided_grad_cam as guided_grad_cam
 from jaxviz.attribution.cam.kernel import kpca_cam as kpca_cam

@@ -61,6 +61,18 @@ def test_tokens_become_a_grid(extra):
     np.testing.assert_allclose(jv.grad_cam(model, IMAGES, layer="block", target=1, relu=False), enlarged, atol=1e-6)
 
 
+def test_second_derivatives_by_tokens_are_those_by_the_class_token_too():
+    model = vit()
+    images = IMAGES / 4  # tokens whose softmax is not of one alone
+    tail, tokens = model.since("block", images)
+    slope, bend = jax.jvp(jax.grad(lambda tokens: tail(tokens)[:, 1].sum()), (tokens,), (tokens,))
+    weights = (slope - bend / 2)[:, 1:].mean(axis=1, keepdims=True)
+    expected = np.asarray(weights * tokens[:, 1:]).sum(axis=-1).reshape(2, 4, 6)
+    cam = jv.shapley_cam(model, images, layer="block", target=1, relu=False, upsample=False)
+    assert np.abs(np.asarray(cam) - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(np.asarray(bend)[:, 0]).max() > 0.1
+
+
 def test_methods_of_every_kind_take_tokens():
     model = vit()
     for method in ("eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "score_cam", "full_grad"):

@@ -20,6 +20,7 @@ from jaxviz.targets import Target, select
 
 Layers = str | tuple[str, ...]
 Size = bool | tuple[int, ...]
+Score = Callable[[list[jax.Array]], tuple[jax.Array, Any]]
 
 
 @dataclass(frozen=True)
@@ -150,22 +151,24 @@ def with_curvatures(
     found, score, shifts = _shifted(wanted, model, inputs, target)
     pairs = activations_and_gradients(wanted, model, inputs, target)
     _, captured = score(shifts)
-    products = {}
-    for index, site in enumerate(found):
-
-        def along(shift: jax.Array, index: int = index, site: Site = site) -> jax.Array:
-            slope = jax.grad(lambda shift: score([*shifts[:index], shift, *shifts[index + 1 :]])[0])(shift)
-            return (slope * jax.lax.stop_gradient(captured[site.key])).sum()
-
-        # Backwards twice: a function with a derivative of its own may have no forward one.
-        products[site.key] = jax.grad(along)(shifts[index])
+    products = {
+        site.key: _second_derivatives(score, shifts, index, captured[site.key]) for index, site in enumerate(found)
+    }
     grids = _grids(wanted, found, products, inputs)
     return [(*pair, product) for pair, product in zip(pairs, grids, strict=True)]
 
 
-def _shifted(
-    wanted: Wanted, model: Model, inputs: Any, target: Target
-) -> tuple[list[Site], Callable[[list[jax.Array]], tuple[jax.Array, Any]], list[jax.Array]]:
+def _second_derivatives(score: Score, shifts: list[jax.Array], index: int, activation: jax.Array) -> jax.Array:
+    """Those by one of the shifts, the others being 0, times an activation."""
+
+    def slope(shift: jax.Array) -> jax.Array:
+        return jax.grad(lambda shift: score([*shifts[:index], shift, *shifts[index + 1 :]])[0])(shift)
+
+    # Backwards twice: a function with a derivative of its own may have no forward one.
+    return jax.vjp(slope, shifts[index])[1](activation)[0]
+
+
+def _shifted(wanted: Wanted, model: Model, inputs: Any, target: Target) -> tuple[list[Site], Score, list[jax.Array]]:
     """The layers; the scores' sum, and the activations, as a function of what is added to each activation; and zeros to add."""
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
     found = sites(wanted, model, program, inputs)

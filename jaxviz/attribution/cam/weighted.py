@@ -71,8 +71,9 @@ def grad_cam(
         Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its
         own; `channels=True` is its `attr_dim_summation=False`. pytorch-grad-cam stretches every map to the range from 0 to 1;
         here a map keeps its scale, and a map that is 0 everywhere stays so. Over several layers it takes the mean of the
-        stretched maps, and stretches that. Its `aug_smooth` is `jaxviz.augmented(grad_cam)`, its `targets` (of segmentation and
-        detection, too) are callables as target, and Finer-CAM is such a target. Its `reshape_transform` is needed where the
+        stretched maps, and stretches that; its `RefineCAM` is the product of the maps of several layers, each divided by its
+        largest value. Its `aug_smooth` is `jaxviz.augmented(grad_cam)`, its `targets` (of segmentation and detection, too) are
+        callables as target, and its `FinerCAM` is `jaxviz.finer_target` as such. Its `reshape_transform` is needed where the
         activation is neither grid nor tokens: then explain `Model.from_function(lambda tail, grid: tail(back(jaxviz.tag(grid,
         "grid"))), tail)` at `layer="grid"`, where `tail, activation = model.since(layer, inputs)`, of the activation brought
         into a grid, which `back` undoes.

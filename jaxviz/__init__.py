@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxviz.attribution import attention_rollout as attention_rollout
     from jaxviz.attribution import attention_x_gradient as attention_x_gradient
     from jaxviz.attribution import augmented as augmented
+    from jaxviz.attribution import beta_smooth as beta_smooth
     from jaxviz.attribution import blur_integrated_gradients as blur_integrated_gradients
     from jaxviz.attribution import completeness_gap as completeness_gap
     from jaxviz.attribution import conductance as conductance
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
     from jaxviz.attribution import expected_gradients as expected_gradients
     from jaxviz.attribution import explain_dataset as explain_dataset
     from jaxviz.attribution import feature_ablation as feature_ablation
+    from jaxviz.attribution import feature_factorization as feature_factorization
     from jaxviz.attribution import feature_permutation as feature_permutation
+    from jaxviz.attribution import fem_cam as fem_cam
+    from jaxviz.attribution import finer_target as finer_target
     from jaxviz.attribution import full_grad as full_grad
     from jaxviz.attribution import grad_cam as grad_cam
     from jaxviz.attribution import grad_cam_pp as grad_cam_pp
@@ -51,15 +55,19 @@ if TYPE_CHECKING:
     from jaxviz.attribution import integrated_gradients as integrated_gradients
     from jaxviz.attribution import internal_influence as internal_influence
     from jaxviz.attribution import kernel_shap as kernel_shap
+    from jaxviz.attribution import kpca_cam as kpca_cam
     from jaxviz.attribution import layer_cam as layer_cam
     from jaxviz.attribution import lime as lime
     from jaxviz.attribution import lrp as lrp
     from jaxviz.attribution import neuron_conductance as neuron_conductance
     from jaxviz.attribution import occlusion as occlusion
+    from jaxviz.attribution import random_cam as random_cam
     from jaxviz.attribution import relevance_report as relevance_report
     from jaxviz.attribution import rise as rise
     from jaxviz.attribution import saliency as saliency
     from jaxviz.attribution import score_cam as score_cam
+    from jaxviz.attribution import seg_eigen_cam as seg_eigen_cam
+    from jaxviz.attribution import shapley_cam as shapley_cam
     from jaxviz.attribution import shapley_sampling as shapley_sampling
     from jaxviz.attribution import shapley_values as shapley_values
     from jaxviz.attribution import smooth as smooth
@@ -91,6 +99,7 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "attention_rollout",
                     "attention_x_gradient",
                     "augmented",
+                    "beta_smooth",
                     "blur_integrated_gradients",
                     "completeness_gap",
                     "conductance",
@@ -103,7 +112,10 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "expected_gradients",
                     "explain_dataset",
                     "feature_ablation",
+                    "feature_factorization",
                     "feature_permutation",
+                    "fem_cam",
+                    "finer_target",
                     "full_grad",
                     "grad_cam",
                     "grad_cam_pp",
@@ -116,15 +128,19 @@ else:  # hidden from type checkers, for which a module with `__getattr__` has ev
                     "integrated_gradients",
                     "internal_influence",
                     "kernel_shap",
+                    "kpca_cam",
                     "layer_cam",
                     "lime",
                     "lrp",
                     "neuron_conductance",
                     "occlusion",
+                    "random_cam",
                     "relevance_report",
                     "rise",
                     "saliency",
                     "score_cam",
+                    "seg_eigen_cam",
+                    "shapley_cam",
                     "shapley_sampling",
                     "shapley_values",
                     "smooth",

@@ -18,7 +18,7 @@ from jaxviz.attribution.caution import cautious, if_nan
 from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
 from jaxviz.attribution.rules.deeplift import deeplift
-from jaxviz.attribution.rules.guided import deconvnet, guided_backprop
+from jaxviz.attribution.rules.guided import beta_smooth, deconvnet, guided_backprop
 from jaxviz.attribution.settings import NO_SETTINGS, defaults, signature, split
 from jaxviz.checks import check_flag, is_traced
 from jaxviz.compilation import jit
@@ -203,7 +203,7 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
 
 
 # Methods that are one program make one with the model up to the layers: a small network's time is that of the calls.
-_ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, deeplift})
+_ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, beta_smooth, deeplift})
 
 
 @functools.lru_cache(maxsize=256)

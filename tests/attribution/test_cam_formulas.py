@@ -81,6 +81,29 @@ def component(values):
     return np.reshape(maps, values.shape[:3])
 
 
+def largest_positive(maps):
+    ends = np.abs(maps).reshape(2, -1).argmax(axis=1)
+    return maps * np.sign(maps.reshape(2, -1)[np.arange(2), ends])[:, None, None]
+
+
+def kernel_component(values):
+    maps = []
+    for example in values.reshape(2, -1, values.shape[-1]):
+        centered = example - example.mean(axis=0)
+        kernel = np.tanh(centered @ centered.T / values.shape[-1] + 1)
+        middle = np.eye(len(kernel)) - 1 / len(kernel)
+        lengths, vectors = np.linalg.eig(middle @ kernel @ middle)
+        largest = lengths.real.argmax()
+        projected = vectors[:, largest].real * np.sqrt(lengths[largest].real)
+        maps.append(projected * np.sign(projected @ centered.sum(axis=1)))
+    return np.reshape(maps, values.shape[:3])
+
+
+def fem():
+    mean, deviation = ACTIVATION.mean(axis=(1, 2), keepdims=True), ACTIVATION.std(axis=(1, 2), keepdims=True)
+    return (mean * (mean + 2 * deviation < ACTIVATION)).sum(axis=-1)
+
+
 EXPECTED = {
     "grad_cam_pp": plus_plus(),
     "xgrad_cam": xgrad(),
@@ -88,6 +111,12 @@ EXPECTED = {
     "layer_cam": (np.maximum(GRADIENT, 0) * ACTIVATION).sum(axis=-1),
     "eigen_cam": component(ACTIVATION),
     "eigen_grad_cam": component(ACTIVATION * GRADIENT),
+    "seg_eigen_cam": largest_positive(component(ACTIVATION * np.abs(GRADIENT))),
+    "kpca_cam": kernel_component(ACTIVATION),
+    "fem_cam": fem(),
+    "shapley_cam": (GRADIENT.mean(axis=(1, 2), keepdims=True) * ACTIVATION).sum(
+        axis=-1
+    ),  # there is no second derivative
     "score_cam": score_cam(0.0),
     "ablation_cam": ablation(),
 }
@@ -159,7 +188,7 @@ def test_one_volume_and_one_line():
     volume = jnp.asarray(RANDOM.normal(size=(2, 4, 2, 4, 2)), jnp.float32)
     model = jv.Model.from_function(lambda params, x: jv.tag(x[:, ::2, ::2, ::2], "grid").sum(axis=(1, 2, 3, 4)), ())
     line = jv.Model.from_function(lambda params, x: jv.tag(x[:, ::2], "grid").sum(axis=(1, 2)), ())
-    for method in ("xgrad_cam", "eigen_cam", "score_cam", "ablation_cam"):
+    for method in ("xgrad_cam", "eigen_cam", "kpca_cam", "shapley_cam", "score_cam", "ablation_cam"):
         assert getattr(jv, method)(model, volume, layer="grid").shape == (2, 4, 2, 4)
         assert getattr(jv, method)(line, volume[:, 0, 0], layer="grid").shape == (2, 4)
 
@@ -181,5 +210,6 @@ def test_token_ids():
     # The score is the sum of the second column: 1 is its derivative there, 1 the mean of it, 0 that of the others.
     for method in (jv.hires_cam, jv.grad_cam, jv.layer_cam):
         np.testing.assert_allclose(method(model, tokens, layer="embedding", target=1, relu=False), share, rtol=1e-5)
-    for name in ("grad_cam_pp", "xgrad_cam", "eigen_grad_cam", "eigen_cam", "ablation_cam"):
+    gradient = ("grad_cam_pp", "xgrad_cam", "eigen_grad_cam", "seg_eigen_cam", "shapley_cam")
+    for name in (*gradient, "eigen_cam", "kpca_cam", "ablation_cam"):
         assert getattr(jv, name)(model, tokens, layer="embedding", target=1, relu=False).shape == (1, 4)

@@ -61,9 +61,21 @@ def test_tokens_become_a_grid(extra):
     np.testing.assert_allclose(jv.grad_cam(model, IMAGES, layer="block", target=1, relu=False), enlarged, atol=1e-6)
 
 
+def test_second_derivatives_by_tokens_are_those_by_the_class_token_too():
+    model = vit()
+    images = IMAGES / 4  # tokens whose softmax is not of one alone
+    tail, tokens = model.since("block", images)
+    slope, bend = jax.jvp(jax.grad(lambda tokens: tail(tokens)[:, 1].sum()), (tokens,), (tokens,))
+    weights = (slope - bend / 2)[:, 1:].mean(axis=1, keepdims=True)
+    expected = np.asarray(weights * tokens[:, 1:]).sum(axis=-1).reshape(2, 4, 6)
+    cam = jv.shapley_cam(model, images, layer="block", target=1, relu=False, upsample=False)
+    assert np.abs(np.asarray(cam) - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(np.asarray(bend)[:, 0]).max() > 0.1
+
+
 def test_methods_of_every_kind_take_tokens():
     model = vit()
-    for method in ("eigen_cam", "score_cam", "full_grad"):
+    for method in ("eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "score_cam", "full_grad"):
         settings = {} if method == "full_grad" else {"layer": "norm", "relu": False}
         cam = getattr(jv, method)(model, IMAGES, target=1, **settings)
         assert cam.shape == (2, 16, 24)
@@ -162,7 +174,7 @@ def test_a_later_layer_does_not_hide_an_earlier_one(net):
 @pytest.mark.parametrize(
     "method",
     ["grad_cam", "grad_cam_pp", "xgrad_cam", "hires_cam", "layer_cam", "score_cam", "ablation_cam", "eigen_cam",
-     "eigen_grad_cam", "guided_grad_cam"],
+     "eigen_grad_cam", "seg_eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "guided_grad_cam"],
 )  # fmt: skip
 def test_the_input_of_a_layer_is_what_a_tag_before_it_has(net, method):
     cam = functools.partial(getattr(jv, method), net, IMAGES, target=1, relu=False)

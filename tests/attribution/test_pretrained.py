@@ -37,7 +37,9 @@ LONGER: dict[str, tuple[str, dict[str, Any]]] = {
     "lrp/EpsilonGammaBox": ("lrp", {"composite": epsilon_gamma_box(-127 / 128, 1.0)}),
 }
 # pytorch-grad-cam adds 1e-7 to a denominator of XGrad-CAM, and has float32 in the others, whatever it is given.
-LOOSER = {"xgrad_cam": 1e-8, "eigen_cam": 1e-6, "eigen_grad_cam": 1e-6, "ablation_cam": 1e-5}
+LOOSER = {"xgrad_cam": 1e-8, "ablation_cam": 1e-5} | dict.fromkeys(
+    ("eigen_cam", "eigen_grad_cam", "seg_eigen_cam", "kpca_cam"), 1e-6
+)
 
 
 class Case(NamedTuple):
@@ -127,11 +129,16 @@ def _named(tail: Any, activation: Any) -> Any:
     return tail(jv.tag(activation, "maps"))
 
 
-@pytest.mark.parametrize("name", ["xgrad_cam", "hires_cam", "layer_cam", "eigen_cam", "eigen_grad_cam", "ablation_cam"])
+@pytest.mark.parametrize("name", ["hires_cam", "layer_cam", "shapley_cam", *LOOSER])
 def test_class_activation_maps(case, end, name):
     model, activation = end
-    ours = getattr(jv, name)(model, activation, target=case.target, layer="maps", relu=False, upsample=False)
+    target = case.target
+    if name == "shapley_cam":
+        target = lambda outputs: (outputs + jax.nn.log_softmax(outputs))[np.arange(2), case.target]
+    ours = getattr(jv, name)(model, activation, target=target, layer="maps", relu=False, upsample=False)
     theirs = np.float64(case.theirs[name])
+    if name == "kpca_cam":  # the sign of what is largest there, of what is active here
+        theirs = theirs * np.sign((np.asarray(ours) * theirs).sum((1, 2), keepdims=True))
     assert distance(ours, theirs) < LOOSER.get(name, TOLERANCE)
 
 

@@ -43,12 +43,18 @@ CAMS = (
     "layer_cam",
     "eigen_cam",
     "eigen_grad_cam",
+    "seg_eigen_cam",
+    "kpca_cam",
+    "fem_cam",
+    "shapley_cam",
     "score_cam",
     "ablation_cam",
     "guided_grad_cam",
 )
 METHODS: dict[str, dict[str, Any]] = {
-    **{name: {} for name in ("gradient", "saliency", "input_x_gradient", "guided_backprop", "deconvnet")},
+    **{
+        name: {} for name in ("gradient", "saliency", "input_x_gradient", "guided_backprop", "deconvnet", "beta_smooth")
+    },
     "integrated_gradients": {"steps": 2},
     "expected_gradients": {"baselines": SET, "samples": 2, "key": KEY},
     "guided_integrated_gradients": {"steps": 2},
@@ -59,6 +65,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "lrp": {},
     "relevance_report": {},
     **{name: {"layer": "conv"} for name in CAMS},
+    "random_cam": {"layer": "conv", "key": KEY},
+    "feature_factorization": {"layer": "conv", "components": 2},
     "full_grad": {},
     "occlusion": {"window": 2},
     "feature_ablation": {"mask": TILES},

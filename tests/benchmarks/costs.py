@@ -95,11 +95,15 @@ def compiled() -> dict[str, Callable[..., Any]]:
         **by_name("guided_integrated_gradients", steps=4),
         **by_name("xrai", steps=4, **few),
         "smooth(gradient)": functools.partial(jv.smooth(jv.gradient, samples=4), key=KEY, **few),
-        **by_name("guided_backprop", "deconvnet", "deeplift"),
+        **by_name("guided_backprop", "deconvnet", "beta_smooth", "deeplift"),
         **by_name("deep_shap", baselines=baselines, **few),
         **{f"lrp {name}": functools.partial(jv.lrp, composite=composite) for name, composite in PRESETS.items()},
         **by_name("grad_cam", "grad_cam_pp", "xgrad_cam", "hires_cam", "layer_cam", "eigen_cam", layer=HEAD),
-        **by_name("eigen_grad_cam", "guided_grad_cam", layer=HEAD),
+        **by_name(
+            "eigen_grad_cam", "seg_eigen_cam", "kpca_cam", "fem_cam", "shapley_cam", "guided_grad_cam", layer=HEAD
+        ),
+        **by_name("random_cam", layer=HEAD, key=KEY),
+        **by_name("feature_factorization", layer=HEAD, components=3),
         **by_name("score_cam", "ablation_cam", layer=HEAD, chunk_size=16),
         **by_name("full_grad"),
         **by_name("occlusion", window=112, stride=112, **few),

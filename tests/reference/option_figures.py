@@ -33,6 +33,7 @@ from pytorch_grad_cam.utils.model_targets import (
 from torch import nn
 from zennit.attribution import Gradient, Occlusion
 from zennit.composites import (
+    BetaSmooth,
     EpsilonGammaBox,
     EpsilonPlus,
     EpsilonPlusFlat,
@@ -103,20 +104,29 @@ def of_zennit():
         inputs = torch.tensor(np.moveaxis(inputs, -1, 1) if inputs.ndim == 4 else inputs)
         for option, composite in composites():
             found[f"{name}/{option}"] = last(relevance(model, composite, inputs, target))
+        for beta in (1.0, 10.0):
+            found[f"{name}/beta smooth {beta:g}"] = last(of_one(model, BetaSmooth(beta), inputs, target))
         if name == "cnn":
             found |= others(model, inputs, target)
     return found
 
 
+def of_one(model, composite, inputs, target):
+    """What starts from one at the target, and not from the output."""
+    one = lambda outputs: nn.functional.one_hot(target, outputs.shape[1]).to(outputs)
+    with Gradient(model=model, composite=composite, attr_output=one) as attributor:
+        return attributor(inputs)[1]
+
+
 def others(model, inputs, target):
     """Relevance that starts from one, and occlusion with only the window seen."""
-    one = lambda outputs: nn.functional.one_hot(target, outputs.shape[1]).to(outputs)
-    chosen = lambda outputs: outputs * one(outputs)
+    chosen = lambda outputs: outputs * nn.functional.one_hot(target, outputs.shape[1]).to(outputs)
     composite = LayerMapComposite([*layer_map_base(), (Linear, RULES["epsilon"])], canonizers=[Merge()])
-    with Gradient(model=model, composite=composite, attr_output=one) as attributor:
-        relevance = attributor(inputs)[1]
     occlusion = Occlusion(model, window=(4, 4), stride=(4, 4), attr_output=chosen)
-    return {"cnn/relevance of one": last(relevance), "cnn/only the window": last(occlusion(inputs)[1])}
+    return {
+        "cnn/relevance of one": last(of_one(model, composite, inputs, target)),
+        "cnn/only the window": last(occlusion(inputs)[1]),
+    }
 
 
 def of_grad_cam():

@@ -45,7 +45,7 @@ for module in ("torchvision.transforms", "torchvision.transforms.functional"):
     sys.modules.setdefault(module, mock.MagicMock())
 
 import pytorch_grad_cam as peer  # noqa: E402 (after the stand-ins above)
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402 (likewise)
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST, ClassifierOutputTarget  # noqa: E402 (likewise)
 
 PHOTOGRAPHS = ("chelsea", "coffee")
 SIDE, PATCH = 224, 8
@@ -70,6 +70,9 @@ CAMS = {
     "layer_cam": peer.LayerCAM,
     "eigen_cam": peer.EigenCAM,
     "eigen_grad_cam": peer.EigenGradCAM,
+    "seg_eigen_cam": peer.SegEigenCAM,
+    "kpca_cam": peer.KPCA_CAM,
+    "shapley_cam": peer.ShapleyCAM,
     "ablation_cam": peer.AblationCAM,
 }
 
@@ -211,7 +214,9 @@ def activation_maps(inputs, target):
         raw = []
         of_layer = cam.get_cam_image
         cam.get_cam_image = lambda *args, of_layer=of_layer, raw=raw: raw.append(of_layer(*args)) or raw[-1]
-        cam(found[0].clone().requires_grad_(), [ClassifierOutputTarget(int(one)) for one in target])
+        # Of a logit Shapley-CAM is Grad-CAM there.
+        kind = ClassifierOutputReST if name == "shapley_cam" else ClassifierOutputTarget
+        cam(found[0].clone().requires_grad_(), [kind(int(one)) for one in target])
         yield name, raw[0]
 
 

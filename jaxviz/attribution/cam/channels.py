@@ -13,6 +13,11 @@ def joined(wanted: Wanted, values: jax.Array) -> jax.Array:
     return component(values) if wanted.eigen_smooth else values.sum(axis=-1)
 
 
+def positions(values: jax.Array) -> tuple[int, ...]:
+    """The axes of the grid, of `(batch, *grid, channels)`."""
+    return tuple(range(1, values.ndim - 1))
+
+
 def component(values: jax.Array) -> jax.Array:
     """The first principal component over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
     batch, *grid, channels = values.shape
@@ -27,5 +32,10 @@ def component(values: jax.Array) -> jax.Array:
     else:
         _, vectors = jnp.linalg.eigh(jnp.einsum("bpc,bpd->bcd", matrix, matrix, precision=highest))
         projected = jnp.einsum("bpc,bc->bp", matrix, vectors[:, :, -1], precision=highest)
+    return turned(projected, matrix).reshape(batch, *grid).astype(values.dtype)
+
+
+def turned(projected: jax.Array, matrix: jax.Array) -> jax.Array:
+    """A component `(batch, positions)` of `(batch, positions, channels)`, with the sign that the sum of the channels has."""
     against = (projected * matrix.sum(axis=2)).sum(axis=1, keepdims=True) < 0
-    return jnp.where(against, -projected, projected).reshape(batch, *grid).astype(values.dtype)
+    return jnp.where(against, -projected, projected)

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.channels import component
@@ -124,6 +125,56 @@ def eigen_grad_cam(
     return _eigen_grad_cam(wanted(name, layer, side, relu, upsample), model, inputs, prepared)
 
 
+@cautious
+def seg_eigen_cam(
+    model: Model,
+    inputs: Any,
+    *,
+    layer: Layers,
+    side: str = OUTPUT,
+    target: TargetLike = None,
+    relu: bool = True,
+    upsample: Size = True,
+) -> jax.Array:
+    """Seg-Eigen-CAM: the first principal component of the activation where the score is sensitive; for segmentation.
+
+    `map = relu(X v)`: `X` is `|d score / d activation| * activation` as a matrix `(positions, channels)`, less its mean over the
+    positions, and `v` its first right singular vector, with the sign that makes the map's largest absolute value positive
+
+    Args:
+        model: the model.
+        inputs: as for `grad_cam`.
+        layer: as for `grad_cam`.
+        side: as for `grad_cam`.
+        target: as for `gradient`; of a segmentation a callable, the sum of a class over a region for instance.
+        relu: as for `grad_cam`.
+        upsample: as for `grad_cam`.
+
+    Returns:
+        The map, as for `grad_cam`.
+
+    Raises:
+        TypeError, ValueError: as for `grad_cam`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: -jv.tag(inputs, "grid")[..., 0].sum(axis=1), ())
+        >>> seg_eigen_cam(model, jnp.array([[[0.0, 9.0], [0.0, 4.0], [6.0, 4.0]]]), layer="grid", relu=False).round()
+        Array([[-2., -2.,  4.]], dtype=float32)
+
+    Note:
+        As pytorch-grad-cam's, sign and all, but for its scale (see `grad_cam`). The map does not tell what speaks for the target
+        from what speaks against it, since the gradient's sign is not in it: `eigen_grad_cam` does.
+
+    References:
+        C.-T. Chung, J. J.-C. Ying. Seg-Eigen-CAM: Eigen-Value-Based Visual Explanations for Semantic Segmentation Models. Applied
+        Sciences 15(13), 2025.
+    """
+    name = "seg_eigen_cam"
+    inputs, prepared = prepare(name, model, inputs, target, differentiable=False)
+    return _seg_eigen_cam(wanted(name, layer, side, relu, upsample), model, inputs, prepared)
+
+
 @functools.partial(jit, static_argnums=0)
 def _eigen_cam(wanted: Wanted, model: Model, inputs: Any) -> jax.Array:
     return finish(wanted, [component(values) for values in activations(wanted, model, inputs).values()], inputs)
@@ -133,3 +184,14 @@ def _eigen_cam(wanted: Wanted, model: Model, inputs: Any) -> jax.Array:
 def _eigen_grad_cam(wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
     pairs = activations_and_gradients(wanted, model, inputs, target)
     return finish(wanted, [component(gradient * activation) for activation, gradient in pairs], inputs)
+
+
+@functools.partial(jit, static_argnums=0)
+def _seg_eigen_cam(wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
+    cams = []
+    for activation, gradient in activations_and_gradients(wanted, model, inputs, target):
+        cam = component(jnp.abs(gradient) * activation)
+        grid = tuple(range(1, cam.ndim))
+        is_below = -cam.min(axis=grid, keepdims=True) > cam.max(axis=grid, keepdims=True)
+        cams.append(jnp.where(is_below, -cam, cam))
+    return finish(wanted, cams, inputs)

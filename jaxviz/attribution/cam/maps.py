@@ -1,6 +1,7 @@
 """What all class activation maps have in common: the layers they are of, and the size they are wanted in."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxviz.targets import Target, select
 
 Layers = str | tuple[str, ...]
 Size = bool | tuple[int, ...]
+Score = Callable[[list[jax.Array]], tuple[jax.Array, Any]]
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,38 @@ def activations_and_gradients(
     wanted: Wanted, model: Model, inputs: Any, target: Target
 ) -> list[tuple[jax.Array, jax.Array]]:
     """The layers' activations and the score's derivatives by them, `(batch, *grid, channels)` each: forward and backward once."""
+    found, score, shifts = _shifted(wanted, model, inputs, target)
+    gradients, captured = jax.grad(score, has_aux=True)(shifts)
+    named = dict(zip([site.key for site in found], gradients, strict=True))
+    return list(zip(_grids(wanted, found, captured, inputs), _grids(wanted, found, named, inputs), strict=True))
+
+
+def with_curvatures(
+    wanted: Wanted, model: Model, inputs: Any, target: Target
+) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
+    """Activations and derivatives as above, and the score's second derivatives by each activation, times this activation."""
+    found, score, shifts = _shifted(wanted, model, inputs, target)
+    pairs = activations_and_gradients(wanted, model, inputs, target)
+    _, captured = score(shifts)
+    products = {
+        site.key: _second_derivatives(score, shifts, index, captured[site.key]) for index, site in enumerate(found)
+    }
+    grids = _grids(wanted, found, products, inputs)
+    return [(*pair, product) for pair, product in zip(pairs, grids, strict=True)]
+
+
+def _second_derivatives(score: Score, shifts: list[jax.Array], index: int, activation: jax.Array) -> jax.Array:
+    """Those by one of the shifts, the others being 0, times an activation."""
+
+    def slope(shift: jax.Array) -> jax.Array:
+        return jax.grad(lambda shift: score([*shifts[:index], shift, *shifts[index + 1 :]])[0])(shift)
+
+    # Backwards twice: a function with a derivative of its own may have no forward one.
+    return jax.vjp(slope, shifts[index])[1](activation)[0]
+
+
+def _shifted(wanted: Wanted, model: Model, inputs: Any, target: Target) -> tuple[list[Site], Score, list[jax.Array]]:
+    """The layers; the scores' sum, and the activations, as a function of what is added to each activation; and zeros to add."""
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
     found = sites(wanted, model, program, inputs)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
@@ -146,10 +180,7 @@ def activations_and_gradients(
         scores, captured = evaluate(program, leaves, capture=[site.key for site in found], edits=edits)
         return scores.sum(), captured
 
-    shifts = [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
-    gradients, captured = jax.grad(score, has_aux=True)(shifts)
-    named = dict(zip([site.key for site in found], gradients, strict=True))
-    return list(zip(_grids(wanted, found, captured, inputs), _grids(wanted, found, named, inputs), strict=True))
+    return found, score, [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
 
 
 def _grids(wanted: Wanted, found: list[Site], values: Any, inputs: Any) -> list[jax.Array]:

@@ -1,22 +1,17 @@
-"""Class activation maps of a layer's activation and the score's gradient by it: Grad-CAM and its kin."""
+"""Class activation maps whose channels have one weight each, of the score's gradient: Grad-CAM and its kin."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.arguments import prepare
-from jaxviz.attribution.cam.channels import joined
-from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations_and_gradients, finish, wanted
+from jaxviz.attribution.cam.channels import positions
+from jaxviz.attribution.cam.combined import mapped
+from jaxviz.attribution.cam.maps import Layers, Size, wanted
 from jaxviz.attribution.caution import cautious
-from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
-from jaxviz.targets import Target, TargetLike
-
-Combine = Callable[[jax.Array, jax.Array], jax.Array]
+from jaxviz.targets import TargetLike
 
 
 @cautious
@@ -76,8 +71,9 @@ def grad_cam(
         Captum's `LayerGradCam` leaves the layer's grid and by default the negative values; it has the map in a channel of its
         own; `channels=True` is its `attr_dim_summation=False`. pytorch-grad-cam stretches every map to the range from 0 to 1;
         here a map keeps its scale, and a map that is 0 everywhere stays so. Over several layers it takes the mean of the
-        stretched maps, and stretches that. Its `aug_smooth` is `jaxviz.augmented(grad_cam)`, its `targets` (of segmentation and
-        detection, too) are callables as target, and Finer-CAM is such a target. Its `reshape_transform` is needed where the
+        stretched maps, and stretches that; its `RefineCAM` is the product of the maps of several layers, each divided by its
+        largest value. Its `aug_smooth` is `jaxviz.augmented(grad_cam)`, its `targets` (of segmentation and detection, too) are
+        callables as target, and its `FinerCAM` is `jaxviz.finer_target` as such. Its `reshape_transform` is needed where the
         activation is neither grid nor tokens: then explain `Model.from_function(lambda tail, grid: tail(back(jaxviz.tag(grid,
         "grid"))), tail)` at `layer="grid"`, where `tail, activation = model.since(layer, inputs)`, of the activation brought
         into a grid, which `back` undoes.
@@ -87,7 +83,7 @@ def grad_cam(
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
     asked = wanted("grad_cam", layer, side, relu, upsample, eigen_smooth, channels)
-    return _mapped(mean_weighted, asked, model, inputs, target)
+    return mapped(mean_weighted, asked, model, inputs, target)
 
 
 @cautious
@@ -138,7 +134,7 @@ def grad_cam_pp(
         A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian. Grad-CAM++: Improved Visual Explanations for Deep
         Convolutional Networks. WACV 2018. arXiv:1710.11063.
     """
-    return _mapped(_plus_plus, wanted("grad_cam_pp", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
+    return mapped(_plus_plus, wanted("grad_cam_pp", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
 
 
 @cautious
@@ -190,153 +186,27 @@ def xgrad_cam(
         R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao, B. Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of
         CNNs. BMVC 2020. arXiv:2008.02312.
     """
-    return _mapped(
+    return mapped(
         _activation_weighted, wanted("xgrad_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target
     )
 
 
-@cautious
-def hires_cam(
-    model: Model,
-    inputs: Any,
-    *,
-    layer: Layers,
-    side: str = OUTPUT,
-    target: TargetLike = None,
-    relu: bool = True,
-    upsample: Size = True,
-    eigen_smooth: bool = False,
-) -> jax.Array:
-    """HiResCAM: the gradient at each position times the activation there.
-
-    `map = relu(sum_c d score / d activation_c * activation_c)`
-
-    For a network that is linear after the layer, but for biases, this is what each position contributes to the score.
-
-    Args:
-        model: the model.
-        inputs: as for `grad_cam`.
-        layer: as for `grad_cam`.
-        side: as for `grad_cam`.
-        target: as for `gradient`.
-        relu: as for `grad_cam`.
-        upsample: as for `grad_cam`.
-        eigen_smooth: as for `grad_cam`.
-
-    Returns:
-        The map, as for `grad_cam`.
-
-    Raises:
-        TypeError, ValueError: as for `grad_cam`.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxviz as jv
-        >>> weights = jnp.array([[[4.0], [1.0]]])
-        >>> model = jv.Model.from_function(lambda params, inputs: (weights * jv.tag(inputs, "grid")).sum(axis=(1, 2)), ())
-        >>> hires_cam(model, jnp.array([[[1.0], [3.0]]]), layer="grid")
-        Array([[4., 3.]], dtype=float32)
-
-    Note:
-        As pytorch-grad-cam's, but for its scale (see `grad_cam`).
-
-    References:
-        R. L. Draelos, L. Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks.
-        2020. arXiv:2011.08891.
-    """
-    return _mapped(_elementwise, wanted("hires_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
-
-
-@cautious
-def layer_cam(
-    model: Model,
-    inputs: Any,
-    *,
-    layer: Layers,
-    side: str = OUTPUT,
-    target: TargetLike = None,
-    relu: bool = True,
-    upsample: Size = True,
-    eigen_smooth: bool = False,
-) -> jax.Array:
-    """LayerCAM: the positive part of the gradient at each position times the activation there; good at early layers, too.
-
-    `map = relu(sum_c relu(d score / d activation_c) * activation_c)`
-
-    Args:
-        model: the model.
-        inputs: as for `grad_cam`.
-        layer: as for `grad_cam`.
-        side: as for `grad_cam`.
-        target: as for `gradient`.
-        relu: as for `grad_cam`.
-        upsample: as for `grad_cam`.
-        eigen_smooth: as for `grad_cam`.
-
-    Returns:
-        The map, as for `grad_cam`.
-
-    Raises:
-        TypeError, ValueError: as for `grad_cam`.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxviz as jv
-        >>> weights = jnp.array([[[4.0], [-1.0]]])
-        >>> model = jv.Model.from_function(lambda params, inputs: (weights * jv.tag(inputs, "grid")).sum(axis=(1, 2)), ())
-        >>> layer_cam(model, jnp.array([[[1.0], [3.0]]]), layer="grid")
-        Array([[4., 0.]], dtype=float32)
-
-    Note:
-        As pytorch-grad-cam's, but for its scale (see `grad_cam`). To join early layers with late ones the paper scales the early
-        layers' maps by a hyperbolic tangent and takes the maximum; a tuple of layers has the mean here.
-
-    References:
-        P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
-        Localization. IEEE Transactions on Image Processing 30, 2021.
-    """
-    return _mapped(_positive, wanted("layer_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
-
-
-def _mapped(combine: Combine, wanted: Wanted, model: Any, inputs: Any, target: Any) -> jax.Array:
-    """The map of the weighted channels, `(batch, *grid, channels)`, that a function makes of activation and gradient."""
-    inputs, prepared = prepare(wanted.function, model, inputs, target, differentiable=False)
-    return _weighted_map(combine, wanted, model, inputs, prepared)
-
-
-@functools.partial(jit, static_argnums=(0, 1))
-def _weighted_map(combine: Combine, wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
-    pairs = activations_and_gradients(wanted, model, inputs, target)
-    cams = [joined(wanted, combine(*pair)) for pair in pairs]
-    return finish(wanted, cams, inputs)
-
-
-def _positions(values: jax.Array) -> tuple[int, ...]:
-    return tuple(range(1, values.ndim - 1))
-
-
 def mean_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     """Grad-CAM's channels on the layer's grid, with their signs."""
-    weights = gradient.mean(axis=_positions(gradient), keepdims=True)
+    weights = gradient.mean(axis=positions(gradient), keepdims=True)
     return weights * activation
 
 
 def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     # The paper's g^2 / (2 g^2 + g^3 sum(activation)) with g^2 canceled: what is small stays exact.
-    below = 2 + gradient * activation.sum(axis=_positions(activation), keepdims=True)
+    below = 2 + gradient * activation.sum(axis=positions(activation), keepdims=True)
     is_zero = below == 0
     shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(gradient) / jnp.where(is_zero, 1, below))
-    return shares.sum(axis=_positions(shares), keepdims=True) * activation
+    return shares.sum(axis=positions(shares), keepdims=True) * activation
 
 
 def _activation_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    total = activation.sum(axis=_positions(activation), keepdims=True)
+    total = activation.sum(axis=positions(activation), keepdims=True)
     is_zero = total == 0
-    weights = (gradient * activation).sum(axis=_positions(activation), keepdims=True) / jnp.where(is_zero, 1, total)
+    weights = (gradient * activation).sum(axis=positions(activation), keepdims=True) / jnp.where(is_zero, 1, total)
     return jnp.where(is_zero, jnp.zeros_like(weights), weights) * activation
-
-
-def _elementwise(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    return gradient * activation
-
-
-def _positive(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    return jax.nn.relu(gradient) * activation

@@ -1,4 +1,4 @@
-"""Guided backpropagation and the deconvolutional network: what reaches a ReLU from above passes only where it is positive."""
+"""Guided backpropagation, the deconvolutional network and smooth ReLUs: other derivatives in place of those of ReLUs."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules.score import rewritten_score
+from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import Active, Rule, Rules, Where
@@ -86,6 +87,46 @@ def deconvnet(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     return _deconvnet(model, *prepare("deconvnet", model, inputs, target))
 
 
+@cautious
+def beta_smooth(model: Model, inputs: Any, *, target: TargetLike = None, beta: float = 10.0) -> Any:
+    """The gradient, with the derivative of softplus in place of that of each ReLU: what small changes of inputs change little.
+
+    `at each ReLU y = max(x, 0): g_x = g_y * sigmoid(beta * x)`, elsewhere the derivative
+
+    The outputs stay those of the ReLUs. With a large beta it is the gradient; a smaller beta makes the map change less with the
+    inputs, and harder to manipulate.
+
+    Args:
+        model: the model; what counts as a ReLU is told at `guided_backprop`.
+        inputs: as for `gradient`.
+        target: as for `gradient`.
+        beta: how steep the sigmoid is, at least 0: of softplus, `log(1 + exp(beta * x)) / beta`.
+
+    Returns:
+        The attribution, of the structure, shapes and dtypes of inputs.
+
+    Raises:
+        TypeError, ValueError: as for `gradient`, and if beta is negative.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxviz as jv
+        >>> model = jv.Model.from_function(lambda params, inputs: jax.nn.relu(inputs) @ params, jnp.array([[2.0], [-3.0]]))
+        >>> beta_smooth(model, jnp.array([[1.0, 0.0]]), beta=1).round(1)  # the gradient is (2, 0)
+        Array([[ 1.5, -1.5]], dtype=float32)
+
+    Note:
+        As Zennit's composite `BetaSmooth`, which sees `torch.nn.ReLU` modules only, for every ReLU of the program. At each ReLU
+        the softplus is of the ReLU network's own values, as in Zennit, while the paper's network has softplus in both directions:
+        for that, give the model `jax.nn.softplus(beta * x) / beta` in place of its ReLUs and take `gradient`.
+
+    References:
+        A.-K. Dombrowski, M. Alber, C. J. Anders, M. Ackermann, K.-R. Mueller, P. Kessel. Explanations can be manipulated and
+        geometry is to blame. NeurIPS 2019. arXiv:1906.07983.
+    """
+    check_number("beta_smooth", "beta", beta, 0)
+    return _beta_smooth(model, *prepare("beta_smooth", model, inputs, target), beta)
+
+
 def _derivative(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     results = bind(equation, [operand.value if isinstance(operand, Active) else operand for operand in operands])
     # What is no float has no derivative: it is a constant to what follows.
@@ -104,7 +145,16 @@ _rectifier.defvjp(
 )
 
 
-def _rules(function: str, gated: bool) -> Rules:
+@jax.custom_vjp
+def _softened(value: jax.Array, operand: jax.Array, slope: jax.Array) -> jax.Array:
+    """The value; backwards, the operand gets what comes from above times the slope."""
+    return value
+
+
+_softened.defvjp(lambda value, operand, slope: (value, slope), lambda slope, above: (None, above * slope, None))
+
+
+def _rules(function: str, gated: bool, beta: Any = None) -> Rules:
     def rectify(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         active = [operand for operand in operands if isinstance(operand, Active)]
         # The maximum of a norm is one of its variance and zero, against rounding.
@@ -115,11 +165,13 @@ def _rules(function: str, gated: bool) -> Rules:
         if equation.primitive.name == "clamp":
             lower, _, upper = operands
             passing = operand < upper
-            passing = passing & (operand > lower) if gated else passing
         else:
-            other = operands[1] if operands[0] is active[0] else operands[0]
-            passing = operand > other if gated else jnp.ones_like(operand, bool)
-        return [Active(_rectifier(value, operand, passing))]
+            lower = operands[1] if operands[0] is active[0] else operands[0]
+            passing = jnp.ones_like(operand, bool)
+        if beta is not None:
+            slope = jax.nn.sigmoid(jnp.asarray(beta, operand.dtype) * (operand - lower))
+            return [Active(_softened(value, operand, jnp.where(passing, slope, jnp.zeros_like(slope))))]
+        return [Active(_rectifier(value, operand, passing & (operand > lower) if gated else passing))]
 
     table: dict[str, Rule] = {
         "*": _derivative,
@@ -162,3 +214,8 @@ def _guided_backprop(model: Model, inputs: Any, target: Target) -> Any:
 @jit
 def _deconvnet(model: Model, inputs: Any, target: Target) -> Any:
     return _gradient(model, inputs, target, _DECONVNET)
+
+
+@jit
+def _beta_smooth(model: Model, inputs: Any, target: Target, beta: Any) -> Any:
+    return _gradient(model, inputs, target, _rules("beta_smooth", gated=False, beta=beta))

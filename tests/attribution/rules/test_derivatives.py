@@ -34,6 +34,7 @@ METHODS = {
     "deeplift at a layer": of_layer(jv.at_layer(jv.deeplift, "hidden")),
     "guided_backprop": jv.guided_backprop,
     "deconvnet": jv.deconvnet,
+    "beta_smooth": functools.partial(jv.beta_smooth, beta=3.0),
 }
 
 

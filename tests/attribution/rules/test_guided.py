@@ -1,4 +1,4 @@
-"""Guided backpropagation and deconvnet: against Captum, numbers worked out by hand, and every way to write a ReLU."""
+"""Guided backpropagation, deconvnet, smooth ReLUs: against Captum, numbers found by hand, and every way to write a ReLU."""
 
 import flax.linen as nn
 import jax
@@ -52,12 +52,42 @@ def test_every_relu(relu):
     np.testing.assert_array_equal(jv.deconvnet(model, X), [[2.0, 0.0, 5.0]])
 
 
+@pytest.mark.parametrize("name", RELUS)
+def test_every_relu_made_smooth(name):
+    model = jv.Model.from_function(lambda params, x: RELUS[name](x) @ params, HEAD)
+    at, expected = X.astype(np.float64), np.asarray(HEAD.T, np.float64)
+    for _ in range(1 + (name in ("nn.relu twice", "in a scan"))):
+        expected = expected / (1 + np.exp(-0.7 * at))
+        at = np.maximum(at, 0)
+    np.testing.assert_allclose(jv.beta_smooth(model, X, beta=0.7), expected, rtol=1e-6)
+
+
+def test_a_smooth_bound_is_where_the_bound_is():
+    bound = jnp.array([[0.5, 3.0, -4.0]])
+    model = jv.Model.from_function(lambda params, x: jnp.maximum(x, bound) @ params, HEAD)
+    expected = HEAD.T / (1 + np.exp(-2 * (X - np.asarray(bound))))
+    np.testing.assert_allclose(jv.beta_smooth(model, X, beta=2), expected, rtol=1e-6)
+    assert np.array_equal(jv.beta_smooth(model, X, beta=0), HEAD.T / 2)
+    with pytest.raises(ValueError, match=r"beta_smooth: beta must be in \[0, inf\), got -1"):
+        jv.beta_smooth(model, X, beta=-1)
+
+
+def test_smooth_relus_at_a_layer():
+    model = jv.Model.from_function(lambda params, x: jax.nn.relu(jv.tag(2 * x, "doubled")) @ params, HEAD)
+    expected = HEAD.T / (1 + np.exp(-2 * X))
+    for beta in (1.0, jnp.float32(1)):
+        found = jv.at_layer(jv.beta_smooth, "doubled")(model, X, beta=beta)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # beyond the bound all is 0
 def test_bounds_from_above_pass_their_derivative():
     model = jv.Model.from_function(lambda params, x: jax.nn.relu6(x) @ params, HEAD)
     inputs = np.array([[7.0, 2.0, 7.0]], np.float32)  # over the bound there is no derivative to pass on
     np.testing.assert_array_equal(jv.guided_backprop(model, inputs), [[0.0, 0.0, 0.0]])
     np.testing.assert_array_equal(jv.deconvnet(model, inputs), [[0.0, 0.0, 0.0]])
+    smooth = [[0.0, -3 / (1 + np.exp(-2)), 0.0]]
+    np.testing.assert_allclose(jv.beta_smooth(model, inputs, beta=1), smooth, rtol=1e-6)
 
 
 OTHERS = {
@@ -81,6 +111,7 @@ def test_maxima_that_are_no_relu_have_their_derivative(function):
     model = jv.Model.from_function(lambda params, x: function(x) @ params, HEAD)
     np.testing.assert_allclose(jv.guided_backprop(model, X), jv.gradient(model, X), rtol=1e-6)
     np.testing.assert_allclose(jv.deconvnet(model, X), jv.gradient(model, X), rtol=1e-6)
+    np.testing.assert_allclose(jv.beta_smooth(model, X), jv.gradient(model, X), rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # all units are off

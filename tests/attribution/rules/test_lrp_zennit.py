@@ -1,6 +1,6 @@
-"""LRP against relevance that Zennit computed with the same weights, by `lrp_figures.py` and `option_figures.py`.
+"""LRP, and the gradient with smooth ReLUs, against what Zennit computed with the same weights.
 
-Both are in `tests/reference`.
+The scripts are `lrp_figures.py` and `option_figures.py` in `tests/reference`.
 """
 
 from pathlib import Path
@@ -236,6 +236,19 @@ def test_relevance_from_one():
 
         found = jv.lrp(case.model, case.inputs, target=one)
         assert case.distance(found, "relevance of one") < TOLERANCE["float64"]
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_beta_smooth(name):
+    with jax.enable_x64(True):
+        case = Case(name, "float64")
+        maps = {beta: jv.beta_smooth(case.model, case.inputs, target=case.target, beta=beta) for beta in (1, 10)}
+        gradient = jv.gradient(case.model, case.inputs, target=case.target)
+        for beta, found in maps.items():
+            assert case.distance(found, f"beta smooth {beta}") < TOLERANCE["float64"]
+            assert case.distance(gradient, f"beta smooth {beta}") > 1e-3
+        steep = jv.beta_smooth(case.model, case.inputs, target=case.target, beta=1e9)
+        np.testing.assert_allclose(steep, gradient, atol=1e-12)
 
 
 def test_occlusion_of_all_but_the_window():

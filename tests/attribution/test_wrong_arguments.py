@@ -301,6 +301,7 @@ def test_parameters_that_are_nan_are_an_error_where_the_attribution_is(name):
         method()
 
 
+@pytest.mark.filterwarnings("ignore:fem_cam. the attribution")  # of a layer without strong places
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("diagnose", "completeness_gap")])
 def test_values_are_looked_at_in_later_calls_too(name):
     model = ATTENDING if name in ATTENTION else MODEL

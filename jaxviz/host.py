@@ -18,11 +18,11 @@ def sees(array: Any) -> bool:
         return True
     if isinstance(array, jax.core.Tracer):
         return False
-    return _is_alone() or (array.is_fully_addressable and all(device.platform == "cpu" for device in array.devices()))
+    return is_alone() or (array.is_fully_addressable and all(device.platform == "cpu" for device in array.devices()))
 
 
 @functools.cache
-def _is_alone() -> bool:
+def is_alone() -> bool:
     """Whether there is no other device than the CPU of this process."""
     return set(jax.extend.backend.backends()) == {"cpu"} and jax.process_count() == 1
 

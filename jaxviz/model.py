@@ -33,7 +33,7 @@ class Model:
     Attributes:
         apply: the static part.
         params: the parameters, a pytree of arrays: all variables of a Linen module, the state of an NNX module, or what
-            `from_function` was given.
+            `from_function` was given. They are not to be changed in place: `with_params` gives a model with others.
         keywords: further traced arguments of the module's call, such as masks and random keys, by name.
 
     Example:
@@ -125,6 +125,11 @@ class Model:
         call = _call_optimized if isinstance(self.apply, views.Optimized) else _call
         with calling("Model"):
             return call(self, inputs)
+
+    @functools.cached_property
+    def _known(self) -> dict[Any, Any]:
+        """What is known of the model, as long as it lives: of whoever keeps it there."""
+        return {}
 
     @functools.cached_property
     def _is_explicit(self) -> bool:

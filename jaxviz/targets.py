@@ -77,7 +77,12 @@ def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) 
         )
     if not isinstance(index, jax.core.Tracer):
         meanwhile.put_off(functools.partial(check_range, function, index, shape[1]))
-        if isinstance(index, jax.Array) and index.dtype == np.int32 and index.shape and not index.committed:
+        if (
+            isinstance(index, jax.Array)
+            and index.dtype == np.int32
+            and index.shape
+            and not (index.weak_type or index.committed)
+        ):
             return Target(index)
         # Filled on the host: an int and an array are then the same program.
         index = np.asarray(index).astype(np.int32)

@@ -44,7 +44,7 @@ def test_what_is_traced_is_not_seen():
 
 
 def test_beside_an_accelerator_only_what_is_on_the_cpu_is_seen(monkeypatch):
-    monkeypatch.setattr(host, "_is_alone", lambda: False)
+    monkeypatch.setattr(host, "is_alone", lambda: False)
     assert host.sees(jnp.ones(2))
     elsewhere = types.SimpleNamespace(
         is_fully_addressable=True, devices=lambda: [types.SimpleNamespace(platform="gpu")]

@@ -4,7 +4,6 @@ Checks of shapes and types work under `jax.jit`; checks of values (NaN, a target
 """
 
 import functools
-import weakref
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from jaxviz.checks import check_choice as check_choice
 from jaxviz.checks import check_count as check_count
 from jaxviz.checks import check_key as check_key
 from jaxviz.model import Model, check_model
+from jaxviz.program.steady import is_steady
 from jaxviz.shardings import automatic, is_explicit
 from jaxviz.targets import Target
 
@@ -35,28 +35,43 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
         The inputs as JAX arrays, and the target in the form that jitted functions take.
     """
     check_model(function, model)
+    known: dict[Any, _Passed] = model._known
     kinds = _kinds(inputs, differentiable)
-    passed = _passed.get(model, {}).get(kinds)
+    passed = known.get(kinds)
     if passed is not None:
+        if passed.is_steady:
+            meanwhile.may_put_off(passed.quick, function)
         meanwhile.put_off(lambda: _check_finite(function, inputs))
         return inputs, passed.target(function, target)
     explicit = any(map(is_explicit, jax.tree.leaves(inputs)))
     inputs = _arrays(function, model, inputs, differentiable)
     _check_finite(function, inputs)
     batch = (inputs[0] if type(inputs) is tuple else inputs).shape[0]
-    passed = _Passed(_shapes(function, model, inputs), batch)
+    passed = _Passed(*_shapes(function, model, inputs), batch)
     prepared = passed.target(function, target)
     if kinds is not None and not explicit:
-        _passed.setdefault(model, {})[kinds] = passed
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[kinds] = passed
     return inputs, prepared
 
 
-class _Passed:
-    """What is known of a model, and need not be looked at again, at inputs of some kinds: its outputs, and targets of these."""
+_MOST_KNOWN = 256
 
-    def __init__(self, outputs: Any, batch: int) -> None:
+
+class _Passed:
+    """What is known of a model at inputs of some kinds, which have passed all checks but those of their values.
+
+    Attributes:
+        is_steady: whether the model takes as long whatever the values.
+        quick: the functions that have been quick, and put off the checks of values.
+    """
+
+    def __init__(self, outputs: Any, is_steady: bool, batch: int) -> None:
         self._outputs, self._batch = outputs, batch
         self._indices: set[Any] = set()  # the kinds of arrays that are prepared as they are
+        self.is_steady = is_steady
+        self.quick: set[str] = set()
 
     def target(self, function: str, target: Any) -> Target:
         """The target in the form that jitted functions take."""
@@ -69,10 +84,6 @@ class _Passed:
         if prepared.index is target:
             self._indices.add(target.aval)
         return prepared
-
-
-# Of each model, by the kinds of inputs that have passed all checks but those of their values.
-_passed: weakref.WeakKeyDictionary[Model, dict[Any, _Passed]] = weakref.WeakKeyDictionary()
 
 
 def _kinds(inputs: Any, differentiable: bool) -> Any:
@@ -190,8 +201,8 @@ def _instead(function: str, model: Model, inputs: Any) -> str:
     )
 
 
-def _shapes(function: str, model: Model, inputs: Any) -> Any:
-    """The model's outputs as shapes and dtypes; an error of the model says what it was applied to."""
+def _shapes(function: str, model: Model, inputs: Any) -> tuple[Any, bool]:
+    """The model's outputs as shapes and dtypes, and whether it is steady; an error of the model says what it was applied to."""
     leaves, structure = jax.tree.flatten((model, inputs))
     # An array's own type, where it has one: `jax.typeof` takes its time.
     kinds = [leaf.aval if isinstance(leaf, jax.Array) else jax.typeof(leaf) for leaf in leaves]
@@ -205,10 +216,10 @@ def _shapes(function: str, model: Model, inputs: Any) -> Any:
 
 # Of its own: JAX's way to what it has traced already takes half of a small network's time.
 @functools.lru_cache(maxsize=1024)
-def _shapes_of(structure: Any, kinds: tuple[Any, ...], wide: bool) -> Any:
+def _shapes_of(structure: Any, kinds: tuple[Any, ...], wide: bool) -> tuple[Any, bool]:
     leaves = [jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type) for kind in kinds]
     model, inputs = structure.unflatten(leaves)
-    return _outputs.eval_shape(model, inputs)
+    return _outputs.eval_shape(model, inputs), is_steady(_outputs.trace(model, inputs).jaxpr)
 
 
 @jax.jit

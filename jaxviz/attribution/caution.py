@@ -49,19 +49,21 @@ def cautious(method: Method) -> Method:
     @functools.wraps(method)
     def looked_at(*args: Any, **settings: Any) -> Any:
         if _running.up:
-            return method(*args, **settings)
-        _running.up, _running.reasons = True, []
-        meanwhile.begin()
+            return _inside(method, args, settings)
+        reasons: list[Callable[[], None]] = []
         try:
+            _running.up, _running.reasons = True, reasons
+            meanwhile.begin()
             attribution = method(*args, **settings)
+            meanwhile.catch_up()
+            largest = _suspicious(attribution)
             meanwhile.end()
         except Exception:
-            meanwhile.end()  # what was to be checked may be why
+            meanwhile.catch_up()  # what was to be checked may be why
             raise
         finally:
-            reasons, _running.up, _running.reasons = _running.reasons, False, None
+            _running.up, _running.reasons = False, None
             meanwhile.forget()
-        largest = _suspicious(attribution)
         if largest is not None:
             _warn(method, args, settings, largest, reasons)
         return attribution
@@ -69,9 +71,21 @@ def cautious(method: Method) -> Method:
     return cast(Method, looked_at)
 
 
+def _inside(method: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+    """What a method gives that another one calls, which may do anything with it."""
+    before = _running.reasons
+    try:
+        _running.reasons = None
+        return method(*args, **settings)
+    finally:
+        _running.reasons = before
+
+
 def if_nan(reason: Callable[[], None]) -> None:
-    """Calls what raises if it knows why an attribution is NaN: where that of the method that runs is looked at, and is."""
-    if _running.reasons is not None:
+    """Calls what raises if it knows why an attribution is NaN: if that which is looked at is, or now if another one is."""
+    if _running.reasons is None:
+        reason()
+    else:
         _running.reasons.append(reason)
 
 
@@ -105,7 +119,7 @@ def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
 
 
 class _Running(threading.local):
-    """Attributes: `up`, whether a method runs in this thread; `reasons`, see `if_nan`, None where no result is looked at."""
+    """Attributes: `up`, whether a method runs in this thread; `reasons`, see `if_nan`, None where another result is looked at."""
 
     up = False
     reasons: list[Callable[[], None]] | None = None

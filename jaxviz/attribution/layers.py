@@ -24,6 +24,7 @@ from jaxviz.checks import check_flag, is_traced
 from jaxviz.compilation import jit
 from jaxviz.inputs import SIDES
 from jaxviz.model import Model
+from jaxviz.program import is_top_level
 from jaxviz.static import Static
 from jaxviz.targets import Target, TargetLike
 
@@ -163,7 +164,9 @@ class AtLayer:
         if self.method in _ONE_PROGRAM:
             static, data = split(settings)
             how, program = _one_program(self._static, name, layers, self.side, static)
-            if_nan(lambda: _check_finite(how, all_finite(activations(model, inputs, layers, self.side))))
+            if is_top_level():
+                check = lambda: _check_finite(how, all_finite(activations(model, inputs, layers, self.side)))
+                if_nan(check) if all(map(host.sees, jax.tree.leaves(inputs))) else check()
             return program(model, inputs, target, data)
         how = _How(self._static, name, layers, self.side, NO_SETTINGS)
         return _of_layers(how, model, inputs, target, settings)[0]
@@ -206,7 +209,7 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
 _ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, beta_smooth, deeplift})
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4096)
 def _one_program(
     method: Static, name: str, layers: tuple[str, ...], side: str, settings: Static
 ) -> tuple[_How, Callable[..., Any]]:

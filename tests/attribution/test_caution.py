@@ -71,7 +71,7 @@ def test_once_at_the_line_of_the_caller():
 
 
 def test_a_lone_accelerator_changes_nothing_on_the_host(monkeypatch):
-    monkeypatch.setattr(host, "_is_alone", lambda: False)
+    monkeypatch.setattr(host, "is_alone", lambda: False)
     assert len(caught(lambda: jv.gradient(MODEL, OFF))) == 1
 
 
@@ -157,7 +157,7 @@ class OnAccelerator:
 
 
 def test_nothing_waits_for_an_accelerator(monkeypatch):
-    monkeypatch.setattr(host, "_is_alone", lambda: False)
+    monkeypatch.setattr(host, "is_alone", lambda: False)
     result = OnAccelerator()
     assert cautious(lambda model, inputs: result)(MODEL, OFF) is result
 

@@ -1,9 +1,10 @@
-"""What the host looks at while the device computes: checks of values, put off until the first program is on its way.
+"""What the host looks at while the CPU's threads compute: checks of values, put off until the first program is on its way.
 
 A small network takes as long as the checks of what it is given. These come beside its program then, and no longer before it; an
-error comes all the same, and nothing of the program's result is used. Only calls that are known to take no longer than `QUICK`
-do so, since what is wrong is computed in vain, and nothing that is traced: a check that is made once for many calls must come
-before.
+error comes all the same, and nothing of the program's result is used. Put off are those of calls like earlier ones that took no
+longer than `QUICK` (of the same method and model, at the same shapes and without settings), so that what is refused is computed
+in vain for as long, or compiled for another layer; and none while something is traced, since a check that is made once for
+many calls must come before them.
 """
 
 import threading
@@ -13,19 +14,21 @@ from collections.abc import Callable
 from jaxviz import host
 from jaxviz.program import is_top_level
 
-QUICK = 2e-3  # seconds
+QUICK = 2e-3  # seconds: of what is longer, the checks are no part that counts
 
 
 class _Call(threading.local):
-    """The call of a method that runs in this thread.
+    """The call of a method in this thread.
 
     Attributes:
-        began: when; None where none runs.
+        may: whether one runs that may put off checks.
+        began: when.
         checks: what is to be looked at; None where nothing is put off.
         records: where it is to be kept that the call was quick, if it was.
     """
 
-    began: float | None = None
+    may = False
+    began = 0.0
     checks: list[Callable[[], None]] | None = None
     records: list[tuple[set[str], str]]
 
@@ -33,19 +36,23 @@ class _Call(threading.local):
 _call = _Call()
 
 
-def begin() -> None:
-    """A method is called."""
-    _call.began, _call.checks, _call.records = time.perf_counter(), None, []
+def begin(may: bool) -> None:
+    """A method is called, which may put off checks or may not."""
+    _call.may, _call.began, _call.checks, _call.records = may, time.perf_counter(), None, []
 
 
-def may_put_off(quick: set[str], function: str) -> None:
-    """Lets the checks that come now be put off, if that function is among the quick ones; else it may become one of them."""
-    if _call.began is None or not is_top_level():
-        return
-    if function in quick:
-        _call.checks = _call.checks or []
-    else:
+def may_put_off(quick: set[str] | None, function: str) -> None:
+    """Lets the checks that come now be put off where the function is among the quick ones; else it may become one of them.
+
+    With None, none are put off.
+    """
+    if quick is not None and _call.may and is_top_level():
+        if function in quick:
+            _call.checks = _call.checks or []
+            return
         _call.records.append((quick, function))
+    catch_up()
+    _call.checks = None
 
 
 def put_off(check: Callable[[], None]) -> None:
@@ -65,16 +72,14 @@ def catch_up() -> None:
             check()
 
 
-def end() -> None:
-    """The method's result is there: what was quick is kept in mind."""
+def keep() -> None:
+    """The method's result is there: if that was quick, it is kept in mind."""
     # Where there is another device, nothing has waited for it.
-    began = _call.began or 0.0
-    if _call.records and host.is_alone() and time.perf_counter() - began < QUICK:
+    if _call.records and host.is_alone() and time.perf_counter() - _call.began < QUICK:
         for quick, function in _call.records:
             quick.add(function)
-    forget()
 
 
-def forget() -> None:
-    """No method runs any longer; what was put off is left out."""
-    _call.began = _call.checks = None
+def end() -> None:
+    """No method runs any longer; what was put off and not called is left out."""
+    _call.may, _call.checks = False, None

@@ -128,12 +128,12 @@ class Model:
 
     @functools.cached_property
     def _known(self) -> dict[Any, Any]:
-        """What is known of the model, as long as it lives: of whoever keeps it there."""
+        """What `attribution.arguments` knows of the model by the kinds of its inputs, as long as it lives."""
         return {}
 
     @functools.cached_property
     def _is_explicit(self) -> bool:
-        """Whether parameters are spread over a mesh with explicit axes, which no method of a model or on it leaves so."""
+        """Whether parameters are spread over a mesh with explicit axes: looked for once, for `shardings.has_explicit`."""
         return shardings.has_explicit((self.params, self.keywords))
 
     def optimized(self) -> "Model":

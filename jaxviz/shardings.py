@@ -29,7 +29,7 @@ def is_explicit(value: Any) -> bool:
 
 
 def has_explicit(tree: Any) -> bool:
-    """Whether an array of a pytree is of such a mesh; what is immutable may have looked once, as its `_is_explicit`."""
+    """Whether an array of a pytree is of such a mesh; a model has looked once, and a target never is (`_is_explicit`)."""
     if isinstance(tree, jax.Array):
         return is_explicit(tree)
     known = getattr(tree, "_is_explicit", None)

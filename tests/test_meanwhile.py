@@ -23,7 +23,7 @@ def made():
     """What was checked; a call that may put off checks is over afterwards."""
     names = []
     yield names
-    meanwhile.forget()
+    meanwhile.end()
 
 
 def test_where_nothing_runs_a_check_is_made_at_once(made):
@@ -34,7 +34,7 @@ def test_where_nothing_runs_a_check_is_made_at_once(made):
 
 def test_a_check_is_made_when_the_next_program_is_on_its_way(made):
     program = jit(lambda x: made.append("traced") or x + 1)
-    meanwhile.begin()
+    meanwhile.begin(may=True)
     meanwhile.may_put_off(QUICK, "a method")
     meanwhile.put_off(lambda: made.append("first"))
     meanwhile.put_off(lambda: made.append("second"))
@@ -46,21 +46,39 @@ def test_a_check_is_made_when_the_next_program_is_on_its_way(made):
 
 
 def test_a_method_that_was_not_quick_checks_at_once(made):
-    meanwhile.begin()
+    meanwhile.begin(may=True)
     meanwhile.may_put_off(QUICK, "another")
+    meanwhile.put_off(lambda: made.append("now"))
+    assert made == ["now"]
+
+
+@pytest.mark.parametrize("quick", [None, set()])
+def test_what_is_not_quick_ends_what_another_may(made, quick):
+    meanwhile.begin(may=True)
+    meanwhile.may_put_off(QUICK, "a method")
+    meanwhile.put_off(lambda: made.append("late"))
+    meanwhile.may_put_off(quick, "another")
+    assert made == ["late"]
+    meanwhile.put_off(lambda: made.append("now"))
+    assert made == ["late", "now"]
+
+
+def test_a_call_with_settings_puts_nothing_off(made):
+    meanwhile.begin(may=False)
+    meanwhile.may_put_off(QUICK, "a method")
     meanwhile.put_off(lambda: made.append("now"))
     assert made == ["now"]
 
 
 def test_what_was_quick_is_kept_in_mind(monkeypatch):
     quick, slow = set(), set()
-    meanwhile.begin()
+    meanwhile.begin(may=True)
     meanwhile.may_put_off(quick, "a method")
-    meanwhile.end()
+    meanwhile.keep()
     monkeypatch.setattr(meanwhile, "QUICK", 0.0)
-    meanwhile.begin()
+    meanwhile.begin(may=True)
     meanwhile.may_put_off(slow, "a method")
-    meanwhile.end()
+    meanwhile.keep()
     assert quick == {"a method"}
     assert slow == set()
 
@@ -71,14 +89,14 @@ def test_nothing_is_put_off_while_a_program_is_traced(made):
         meanwhile.put_off(lambda: made.append("now"))
         return x
 
-    meanwhile.begin()
+    meanwhile.begin(may=True)
     jax.jit(traced)(X)
     assert made == ["now"]
 
 
 def test_a_program_that_is_part_of_another_leaves_checks_to_that(made):
     part = jit(lambda x: x * 2)
-    meanwhile.begin()
+    meanwhile.begin(may=True)
     meanwhile.may_put_off(QUICK, "a method")
     meanwhile.put_off(lambda: made.append("checked"))
     jax.jit(lambda x: part(x) + 1)(X)

@@ -39,8 +39,7 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
     kinds = _kinds(inputs, differentiable)
     passed = known.get(kinds)
     if passed is not None:
-        if passed.is_steady:
-            meanwhile.may_put_off(passed.quick, function)
+        meanwhile.may_put_off(passed.quick if passed.is_steady and not callable(target) else None, function)
         meanwhile.put_off(lambda: _check_finite(function, inputs))
         return inputs, passed.target(function, target)
     explicit = any(map(is_explicit, jax.tree.leaves(inputs)))
@@ -56,7 +55,12 @@ def prepare(function: str, model: Any, inputs: Any, target: Any, *, differentiab
     return inputs, prepared
 
 
-_MOST_KNOWN = 256
+def prepare_without_score(function: str, model: Any, inputs: Any, target: Any) -> Any:
+    """The inputs for what does not look at the score, integers included: without a target any outputs will do."""
+    return prepare(function, model, inputs, Target() if target is None else target, differentiable=False)[0]
+
+
+_MOST_KNOWN = 256  # kinds of inputs of a model
 
 
 class _Passed:
@@ -134,9 +138,7 @@ def _check_finite(function: str, inputs: Any) -> None:
     for leaf in arrays:
         if isinstance(leaf, jax.core.Tracer):
             return
-        if not _finite(leaf):
-            break
-    else:
+    if all(map(_finite, arrays)):
         return
     counts = {_name(several, i): int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(arrays)}
     found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
@@ -214,7 +216,7 @@ def _shapes(function: str, model: Model, inputs: Any) -> tuple[Any, bool]:
         raise kind(f"{function}: the model cannot be applied to inputs, {shapes}: {error}") from error
 
 
-# Of its own: JAX's way to what it has traced already takes half of a small network's time.
+# For models that are made again, of which nothing is known: what has been traced is known by their shapes.
 @functools.lru_cache(maxsize=1024)
 def _shapes_of(structure: Any, kinds: tuple[Any, ...], wide: bool) -> tuple[Any, bool]:
     leaves = [jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type) for kind in kinds]

@@ -19,6 +19,8 @@ from jaxviz.attribution.baselines import baseline_like
 
 _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
 
+_TARGET = {"target"}
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -35,8 +37,9 @@ def cautious(method: Method) -> Method:
 
     Where it is NaN because parameters of the model are, that is an error.
 
-    Python shows a warning once for each line that it comes from: its text has no figures, so that it stays the same. Nothing is
-    computed on a device: results are looked at where NumPy sees them without a copy, on CPU, and not while they are traced. To
+    Python shows a warning once for each line that it comes from: its text has no figures, so that it stays the same. Results
+    are looked at where NumPy sees them without a copy, on CPU, and not while they are traced; only where one is NaN is something
+    computed, to tell why. To
     look at a result is to wait for it: on CPU a method returns when its result is there, and JAX's asynchronous dispatch ends
     with it. On accelerators nothing waits, and methods never warn. What a method calls inside of itself is not looked at, only
     what it gives in the end.
@@ -53,17 +56,17 @@ def cautious(method: Method) -> Method:
         reasons: list[Callable[[], None]] = []
         try:
             _running.up, _running.reasons = True, reasons
-            meanwhile.begin()
+            meanwhile.begin(may=not settings or settings.keys() == _TARGET)
             attribution = method(*args, **settings)
             meanwhile.catch_up()
             largest = _suspicious(attribution)
-            meanwhile.end()
+            meanwhile.keep()
         except Exception:
             meanwhile.catch_up()  # what was to be checked may be why
             raise
         finally:
             _running.up, _running.reasons = False, None
-            meanwhile.forget()
+            meanwhile.end()
         if largest is not None:
             _warn(method, args, settings, largest, reasons)
         return attribution

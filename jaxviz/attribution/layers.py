@@ -164,10 +164,11 @@ class AtLayer:
         if self.method in _ONE_PROGRAM:
             static, data = split(settings)
             how, program = _one_program(self._static, name, layers, self.side, static)
+            attribution = program(model, inputs, target, data)
             if is_top_level():
-                check = lambda: _check_finite(how, all_finite(activations(model, inputs, layers, self.side)))
+                check = lambda: _check_activation(how, all_finite(activations(model, inputs, layers, self.side)))
                 if_nan(check) if all(map(host.sees, jax.tree.leaves(inputs))) else check()
-            return program(model, inputs, target, data)
+            return attribution
         how = _How(self._static, name, layers, self.side, NO_SETTINGS)
         return _of_layers(how, model, inputs, target, settings)[0]
 
@@ -187,7 +188,7 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
     """The attribution of one layer, or of several as the inputs of one model; and their activation, of the same structure."""
     method, settings = how.method.value, dict(how.settings.value) | settings
     found = cut(model, inputs, function=how.name, layers=how.layers, side=how.side)
-    _check_finite(how, all_finite(found.activation))
+    _check_activation(how, all_finite(found.activation))
     if "layer_baseline" in settings:
         settings["baseline"] = settings.pop("layer_baseline")
     elif "baseline" in settings:
@@ -209,7 +210,9 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
 _ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, beta_smooth, deeplift})
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(
+    maxsize=4096
+)  # as many as JAX keeps of a function: who goes through all layers comes back to the first
 def _one_program(
     method: Static, name: str, layers: tuple[str, ...], side: str, settings: Static
 ) -> tuple[_How, Callable[..., Any]]:
@@ -224,7 +227,7 @@ def _one_program(
     return how, jit(attribution_of_layers)
 
 
-def _check_finite(how: _How, finite: bool) -> None:
+def _check_activation(how: _How, finite: bool) -> None:
     """Raises unless the layers' activation is finite."""
     if not finite:
         raise ValueError(

@@ -187,7 +187,7 @@ def heatmaps(
             picture, note = as_rgb("heatmaps", item, f"images[{i}]")
             heats[i] = fit_to_image("heatmaps", heats[i], *picture.shape[:2])
             colors[i] = picture
-            if note is not None and "shown as black to white" not in " ".join(notes):
+            if note is not None and not notes:
                 notes.append(
                     "Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white."
                 )

@@ -18,7 +18,7 @@ DASHES: tuple[Any, ...] = (
     (0, (5, 2)),
     (0, (1, 1.2)),
     (0, (6, 1.5, 1, 1.5)),
-)  # the second round of colors is dashed
+)  # of each further round of colors
 
 
 def edges(at: np.ndarray) -> np.ndarray:

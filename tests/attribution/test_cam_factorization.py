@@ -50,7 +50,7 @@ def test_about_as_good_as_the_best_from_random_numbers(reference, components):
         assert (np.asarray(maps) >= 0).all()
         assert (np.asarray(concepts) >= 0).all()
         errors.append(((features - np.asarray(maps, np.float64) @ np.asarray(concepts, np.float64)) ** 2).sum())
-    assert (np.diff(errors) < 0).all()  # no step is for the worse
+    assert (np.diff(errors) < 1e-5 * errors[0]).all()  # no step is for the worse
     assert errors[-1] < 1.02 * THEIRS[f"factorization/{components}/errors"].min()
 
 

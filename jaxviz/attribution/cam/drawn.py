@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 
-from jaxviz.attribution.arguments import check_key, prepare
+from jaxviz.attribution.arguments import check_key, prepare_without_score
 from jaxviz.attribution.cam.channels import joined
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
-from jaxviz.targets import Target, TargetLike
+from jaxviz.targets import TargetLike
 
 
 @cautious
@@ -68,8 +68,7 @@ def random_cam(
     """
     name = "random_cam"
     key = check_key(name, key)
-    # The score is not looked at: without a target any outputs will do.
-    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
+    inputs = prepare_without_score(name, model, inputs, target)
     return _random_cam(wanted(name, layer, side, relu, upsample, eigen_smooth, channels), model, inputs, key)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.arguments import prepare, prepare_without_score
 from jaxviz.attribution.cam.channels import component
 from jaxviz.attribution.cam.maps import (
     Layers,
@@ -70,8 +70,7 @@ def eigen_cam(
         M. B. Muhammad, M. Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299.
     """
     name = "eigen_cam"
-    # The score is not looked at: without a target any outputs will do.
-    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
+    inputs = prepare_without_score(name, model, inputs, target)
     return _eigen_cam(wanted(name, layer, side, relu, upsample), model, inputs)
 
 

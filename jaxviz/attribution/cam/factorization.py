@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.arguments import check_count, prepare
+from jaxviz.attribution.arguments import check_count, prepare_without_score
 from jaxviz.attribution.cam.maps import Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.checks import given
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
-from jaxviz.targets import Target, TargetLike
+from jaxviz.targets import TargetLike
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -62,7 +62,8 @@ def feature_factorization(
         upsample: as for `grad_cam`.
 
     Returns:
-        The `maps` and `concepts`, a named tuple. It costs the model up to the layer, once.
+        The `maps` and `concepts`, a named tuple. It costs the model up to the layer, once, a singular value decomposition of
+        `(positions of all examples, channels)`, and `steps` sweeps of products with it.
 
     Raises:
         TypeError, ValueError: as for `grad_cam`, and if layer is a tuple, or components or steps are out of their range.
@@ -98,8 +99,7 @@ def feature_factorization(
     components, steps = check_count(name, "components", components), check_count(name, "steps", steps)
     if not isinstance(layer, str):
         raise TypeError(f"{name}: layer must be the path of one layer, a string, got {given(layer)}")
-    # The score is not looked at: without a target any outputs will do.
-    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
+    inputs = prepare_without_score(name, model, inputs, target)
     asked = wanted(name, layer, side, False, upsample, channels=True)
     return _feature_factorization(asked, components, model, inputs, steps)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.arguments import prepare_without_score
 from jaxviz.attribution.cam.channels import turned
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
@@ -14,7 +14,7 @@ from jaxviz.checks import check_choice, check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
-from jaxviz.targets import Target, TargetLike
+from jaxviz.targets import TargetLike
 
 KERNELS = ("linear", "polynomial", "rbf", "sigmoid", "cosine")
 
@@ -81,8 +81,7 @@ def kpca_cam(
         gamma = check_number(name, "gamma", gamma, 0)
         if kernel in ("linear", "cosine"):
             raise ValueError(f"{name}: gamma is {gamma}, but the kernel {kernel!r} has none")
-    # The score is not looked at: without a target any outputs will do.
-    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
+    inputs = prepare_without_score(name, model, inputs, target)
     return _kpca_cam(wanted(name, layer, side, relu, upsample), kernel, model, inputs, gamma)
 
 

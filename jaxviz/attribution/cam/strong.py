@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.arguments import prepare_without_score
 from jaxviz.attribution.cam.channels import joined, positions
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
@@ -14,7 +14,7 @@ from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
-from jaxviz.targets import Target, TargetLike
+from jaxviz.targets import TargetLike
 
 
 @cautious
@@ -71,9 +71,8 @@ def fem_cam(
         Actions Recognition in Video. IPTA 2020.
     """
     name = "fem_cam"
-    check_number(name, "deviations", deviations, 0)
-    # The score is not looked at: without a target any outputs will do.
-    inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
+    deviations = check_number(name, "deviations", deviations, 0)
+    inputs = prepare_without_score(name, model, inputs, target)
     return _fem_cam(wanted(name, layer, side, relu, upsample, eigen_smooth, channels), model, inputs, deviations)
 
 

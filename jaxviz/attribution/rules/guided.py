@@ -123,7 +123,7 @@ def beta_smooth(model: Model, inputs: Any, *, target: TargetLike = None, beta: f
         A.-K. Dombrowski, M. Alber, C. J. Anders, M. Ackermann, K.-R. Mueller, P. Kessel. Explanations can be manipulated and
         geometry is to blame. NeurIPS 2019. arXiv:1906.07983.
     """
-    check_number("beta_smooth", "beta", beta, 0)
+    beta = check_number("beta_smooth", "beta", beta, 0)
     return _beta_smooth(model, *prepare("beta_smooth", model, inputs, target), beta)
 
 

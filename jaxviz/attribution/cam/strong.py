@@ -62,9 +62,9 @@ def fem_cam(
         Array([[0., 0., 0., 2.]], dtype=float32)
 
     Note:
-        The paper's. pytorch-grad-cam's `FEM` weighs the whole activation of a channel by the share of its positions that are
-        strong, in place of these positions by the channel's mean: its map is bright where nothing is strong, too. A channel that
-        is constant has no strong features.
+        The formula is the paper's as Xplique gives it. pytorch-grad-cam's `FEM` weighs the whole activation of a channel by the
+        share of its positions that are strong, in place of these positions by the channel's mean: its map is bright where nothing
+        is strong, too. A channel that is constant has no strong features.
 
     References:
         K. A. A. Fuad, P.-E. Martin, R. Giot, R. Bourqui, J. Benois-Pineau, A. Zemmari. Features Understanding in 3D CNNs for

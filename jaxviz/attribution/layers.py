@@ -210,9 +210,8 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
 _ONE_PROGRAM = frozenset({gradient, saliency, input_x_gradient, guided_backprop, deconvnet, beta_smooth, deeplift})
 
 
-@functools.lru_cache(
-    maxsize=4096
-)  # as many as JAX keeps of a function: who goes through all layers comes back to the first
+# So many that who goes through all layers of a large network finds the first ones again.
+@functools.lru_cache(maxsize=4096)
 def _one_program(
     method: Static, name: str, layers: tuple[str, ...], side: str, settings: Static
 ) -> tuple[_How, Callable[..., Any]]:

@@ -1,5 +1,6 @@
 """Chunks: many variations of an input (steps of a path, noisy samples) evaluated a few at a time, in bounded memory."""
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ Carry = TypeVar("Carry")
 DEFAULT_VALUES = 1 << 17
 
 
+@functools.lru_cache(maxsize=1024)  # a small network's time is that of the calls
 def sizes(count: int, batch: int, chunk_size: int | None, values: int = 1) -> tuple[int, ...]:
     """How many variations each chunk has.
 

@@ -41,7 +41,7 @@ class Compiled:
         if not is_top_level():
             # A part of what is lowered as a whole is found there as it stands, its derivative, too.
             return (self._as_it_stands if is_inside() else self._within)(*args, **kwargs)
-        if any(map(has_explicit, args)) or any(map(has_explicit, kwargs.values())):
+        if has_explicit(args) or (kwargs and has_explicit(kwargs.values())):
             args, kwargs = automatic((args, kwargs))
         results = (self._fast if _has_flag() else self._plain)(*args, **kwargs)
         meanwhile.catch_up()

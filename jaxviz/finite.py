@@ -54,4 +54,4 @@ def is_finite(array: np.ndarray) -> bool:
     return bool(np.isfinite(array).all())
 
 
-WITH_PRODUCTS = (np.dtype(np.float32), np.dtype(np.float64))
+WITH_PRODUCTS = frozenset((np.dtype(np.float32), np.dtype(np.float64)))

@@ -134,7 +134,7 @@ class Model:
     @functools.cached_property
     def _is_explicit(self) -> bool:
         """Whether parameters are spread over a mesh with explicit axes: looked for once, for `shardings.has_explicit`."""
-        return shardings.has_explicit((self.params, self.keywords))
+        return shardings.has_explicit([(self.params, self.keywords)])
 
     def optimized(self) -> "Model":
         """The same model, faster on CPU: equal up to rounding, where a plain call is equal to the last bit.

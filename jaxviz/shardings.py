@@ -1,6 +1,7 @@
 """Arrays that are spread over devices: their axes are left to the compiler, whatever kind of mesh they came with."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import jax
@@ -28,12 +29,17 @@ def is_explicit(value: Any) -> bool:
     return type(sharding) is NamedSharding and AxisType.Explicit in sharding.mesh.axis_types
 
 
-def has_explicit(tree: Any) -> bool:
-    """Whether an array of a pytree is of such a mesh; a model has looked once, and a target never is (`_is_explicit`)."""
-    if isinstance(tree, jax.Array):
-        return is_explicit(tree)
-    known = getattr(tree, "_is_explicit", None)
-    return any(map(is_explicit, jax.tree.leaves(tree))) if known is None else known
+def has_explicit(trees: Iterable[Any]) -> bool:
+    """Whether an array of some pytrees is of such a mesh; a model has looked once, and a target never is (`_is_explicit`)."""
+    for tree in trees:  # no calls where there need be none: a small network's time is that of the calls
+        if isinstance(tree, jax.Array):
+            found = is_explicit(tree)
+        else:
+            known = getattr(tree, "_is_explicit", None)
+            found = any(map(is_explicit, jax.tree.leaves(tree))) if known is None else known
+        if found:
+            return True
+    return False
 
 
 def _automatic(value: Any) -> Any:

@@ -151,13 +151,17 @@ def _is_well(array: np.ndarray) -> bool:
     if not 0 < array.size <= _SMALL or array.dtype not in finite.WITH_PRODUCTS:
         return False
     flat = array.ravel()
-    # An example of zeros alone has at least as many of them as it has values.
-    if array.size - np.count_nonzero(flat) < array.size // len(array) and np.vdot(flat, flat) < math.inf:
-        return True
+    # With finite squares the sums below are finite, too; they are 0 where all values are, and hardly ever where some are not.
+    if not np.vdot(flat, flat) < math.inf:
+        return False
     rows = array.reshape(len(array), -1)
-    squares = np.einsum("ij,ij->i", rows, rows).tolist()
-    # By the sum, which is NaN if one is: the greatest may be another.
-    return min(squares) > 0 and sum(squares) < math.inf
+    return 0.0 not in np.dot(rows, _weights(rows.shape[1], rows.dtype)).tolist()
+
+
+@functools.lru_cache(maxsize=256)
+def _weights(count: int, dtype: np.dtype) -> np.ndarray:
+    """Weights with which a sum is hardly ever 0 by chance."""
+    return np.sqrt(np.arange(2, count + 2)).astype(dtype)
 
 
 def _warn(

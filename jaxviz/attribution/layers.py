@@ -123,6 +123,12 @@ class AtLayer:
     def _static(self) -> Static:
         return Static(self.method)
 
+    @functools.cached_property
+    def _plain(self) -> "tuple[_How, Callable[..., Any]]":
+        """What `_one_program` gives of the one layer without settings that are part of the program."""
+        assert isinstance(self.layer, str)
+        return _one_program(self._static, self.name, (self.layer,), self.side, NO_SETTINGS)
+
     @cautious
     def __call__(self, model: Model, inputs: Any, *, target: TargetLike = None, **settings: Any) -> Any:
         """The attribution of the layer; see `at_layer`."""
@@ -163,11 +169,13 @@ class AtLayer:
             settings = {**settings, "baseline": baseline}
         if self.method in _ONE_PROGRAM:
             static, data = split(settings)
-            how, program = _one_program(self._static, name, layers, self.side, static)
-            attribution = program(model, inputs, target, data)
+            is_plain = static is NO_SETTINGS and isinstance(self.layer, str)
+            how, program = self._plain if is_plain else _one_program(self._static, name, layers, self.side, static)
+            attribution = program(model, inputs, target, **data)
             if is_top_level():
                 check = lambda: _check_activation(how, all_finite(activations(model, inputs, layers, self.side)))
-                if_nan(check) if all(map(host.sees, jax.tree.leaves(inputs))) else check()
+                is_seen = host.is_alone() or all(map(host.sees, jax.tree.leaves(inputs)))
+                if_nan(check) if is_seen else check()
             return attribution
         how = _How(self._static, name, layers, self.side, NO_SETTINGS)
         return _of_layers(how, model, inputs, target, settings)[0]
@@ -218,7 +226,7 @@ def _one_program(
     """The way to the attribution of some layers; and its program, of model, inputs, target and the settings that are data."""
     how = _How(method, name, layers, side, settings)
 
-    def attribution_of_layers(model: Model, inputs: Any, target: Target, data: dict[str, Any]) -> Any:
+    def attribution_of_layers(model: Model, inputs: Any, target: Target, **data: Any) -> Any:
         attribution, activation = _of_layers(how, model, inputs, target, data)
         # NaN where the activation is not finite: that is looked at if the attribution is NaN.
         return jax.tree.map(lambda leaf, at: jnp.where(jnp.isfinite(at), leaf, jnp.nan), attribution, activation)

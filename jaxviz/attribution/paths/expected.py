@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
+from jaxviz.attribution import stretches
 from jaxviz.attribution.arguments import check_count, check_key, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
@@ -137,7 +138,7 @@ def _axes(model: Model, inputs: Any, baselines: Any, sizes: tuple[int, ...], mul
         pays = count < sum(sizes) and count <= sizes[0]
     else:
         pays = -(-count // batch) < sum(sizes) and count <= sizes[0] * batch
-    return bundle.batch_axes(model, inputs) if pays else None
+    return stretches.batch_axes(model, inputs) if pays else None
 
 
 def draw(key: jax.Array, number: Any, batch: int, count: int) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from jaxviz.attribution.arguments import check_count, check_key, check_like
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.perturbation import nearby
+from jaxviz.attribution.perturbation import nearby, rows
 from jaxviz.attribution.perturbation.game import Game, collect, game, indices, scores_of
 from jaxviz.checks import check_flag, check_function
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.program import is_top_level
 from jaxviz.static import Static
 from jaxviz.targets import TargetLike
 
@@ -81,19 +82,20 @@ def feature_ablation(
     name = "feature_ablation"
     ours = game(name, model, inputs, target, mask, baseline, chunk_size)
     count = ours.groups.count
-    variations: Any = np.arange(-1, count, dtype=np.int32)  # first without nothing: the score itself
-    scores: Any = _scores_without
+    sizes = ours.sizes(count + 1, chunk_size)
     leaves = jax.tree.leaves(ours.inputs)
     boxes = ours.groups.boxes(leaves[0]) if len(leaves) == 1 and leaves[0].ndim > 2 else None
+    base = None
     if boxes is not None:
         windows = boxes[0], (1,) * len(boxes[0])
         base = nearby.base(0, windows, ours.model, ours.inputs, ours.baseline, ours.target)
-        if base is not None:
-            scores = functools.partial(_scores_without_nearby, windows, base=base)
-            variations = variations, boxes[1][variations]
-    sizes = ours.sizes(count + 1, chunk_size)
-    if len(sizes) == 1 and scores is _scores_without and not check_flag(name, "progress", progress):
-        return _losses_at_once(ours)  # a small network's time is that of the calls
+    if len(sizes) == 1 and base is None and not check_flag(name, "progress", progress):
+        return _losses_at_once(ours, is_top_level())  # a small network's time is that of the calls
+    variations: Any = np.arange(-1, count, dtype=np.int32)  # first without nothing: the score itself
+    scores: Any = _scores_without
+    if boxes is not None and base is not None:
+        scores = functools.partial(_scores_without_nearby, windows, base=base)
+        variations = variations, boxes[1][variations]
     step = functools.partial(scores, game=ours)
     return _losses(ours, collect(step, variations, sizes, progress=progress, label="feature ablation"))
 
@@ -182,13 +184,23 @@ def feature_permutation(
 
 
 @jit
-def _scores_without(without: jax.Array, game: Game) -> jax.Array:
+def _scores_without(without: jax.Array | np.ndarray, game: Game) -> jax.Array:
     return game.scores(jnp.arange(game.groups.count, dtype=jnp.int32)[None] != without[:, None])
 
 
-@jit
-def _losses_at_once(game: Game) -> Any:
-    return _losses(game, [_scores_without(jnp.arange(-1, game.groups.count, dtype=jnp.int32), game)])
+@functools.partial(jit, static_argnums=1)
+def _losses_at_once(game: Game, is_alone: bool) -> Any:
+    """The attribution by one program.
+
+    Args:
+        game: what is explained.
+        is_alone: whether the program is not part of another, which may compute both branches of a choice.
+    """
+    without = np.append(indices(game.groups.count), np.int32(-1))  # last without nothing: the score itself
+    anew = functools.partial(_scores_without, without)
+    scores = rows.scores_without(game, anew) if is_alone else None
+    scores = anew(game) if scores is None else scores
+    return _losses(game, [scores[-1:], scores[:-1]])
 
 
 @functools.partial(jit, static_argnums=0)

@@ -13,6 +13,7 @@ from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.perturbation.groups import Groups, feature_count, groups
 from jaxviz.compilation import jit
+from jaxviz.finite import is_floating
 from jaxviz.model import Model
 from jaxviz.targets import Target, TargetLike, select
 
@@ -30,6 +31,11 @@ class Game:
     groups: Groups
     target: Target
 
+    @property
+    def _is_explicit(self) -> bool:
+        """Whether an array is of a mesh with explicit axes: of what is checked none is, so that it is the model's."""
+        return self.model._is_explicit
+
     def perturbed(self, coalition: jax.Array) -> Any:
         """The inputs, with the baseline where a group is not in the coalition, bool `(groups,)`."""
         return jax.tree.map(jnp.where, self.groups.lay(coalition, self.inputs), self.inputs, self.baseline)
@@ -45,7 +51,7 @@ class Game:
             return ()
         values = feature_count(*leaves)
         # Rows of a table: the activations of maps and tokens are many times as large as these.
-        if all(leaf.ndim <= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves):
+        if all(leaf.ndim <= 2 and is_floating(leaf.dtype) for leaf in leaves):
             values = max(values // 4, 1)
         return chunks.sizes(count, leaves[0].shape[0], chunk_size, values=values)
 
@@ -65,7 +71,7 @@ def game(
     return Game(model, inputs, baseline_like(function, baseline, inputs), groups(function, mask, inputs), prepared)
 
 
-def scores_of(model: Model, inputs: Any, target: Target) -> jax.Array:
+def scores_of(model: Callable[[Any], Any], inputs: Any, target: Target) -> jax.Array:
     """The scores of inputs, `(batch,)`, in float32 at least: unchecked and not jitted."""
     scores = select(model(inputs), target)
     return scores if jnp.finfo(scores.dtype).bits >= 32 else scores.astype(jnp.float32)

@@ -1,5 +1,6 @@
 """Groups of features, which are there or not there together: read from a mask, laid over inputs, and read back."""
 
+import functools
 import itertools
 import math
 import operator
@@ -9,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxviz.program import is_top_level
 
 
 @jax.tree_util.register_dataclass
@@ -134,7 +137,7 @@ def groups(function: str, mask: Any, inputs: Any) -> Groups:
     """
     leaves = jax.tree.leaves(inputs)
     if mask is None:
-        return Groups(None, np.ones((1, feature_count(*leaves)), bool))
+        return _each_by_itself(feature_count(*leaves), is_top_level())
     several = type(inputs) is tuple
     if several and not (isinstance(mask, tuple | list) and len(mask) == len(leaves)):
         given = f"{len(mask)} entries" if isinstance(mask, tuple | list) else f"a {type(mask).__name__}"
@@ -152,6 +155,13 @@ def groups(function: str, mask: Any, inputs: Any) -> Groups:
         for example in range(batch):
             present[example, part[example % len(part)].ravel()] = True
     return Groups(tuple(map(jnp.asarray, parts)), present)
+
+
+# Made once, and brought to the device once: a small network's time is that of the calls.
+@functools.lru_cache(maxsize=64)
+def _each_by_itself(count: int, is_top_level: bool) -> Groups:
+    present = np.ones((1, count), bool)
+    return Groups(None, jnp.asarray(present) if is_top_level else present)
 
 
 def _numbers(function: str, name: str, mask: Any, leaf: jax.Array) -> np.ndarray:

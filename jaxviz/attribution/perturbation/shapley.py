@@ -20,6 +20,9 @@ from jaxviz.targets import TargetLike
 # 2^20 evaluations, a million; each further group doubles them.
 MOST_GROUPS = 20
 
+# Groups whose ranks are counted, each beside each, which takes longer than to sort where they are many.
+MOST_COMPARED = 256
+
 
 @cautious
 def shapley_values(
@@ -155,15 +158,14 @@ def shapley_sampling(
     check_count(name, "samples", samples)
     samples, antithetic = int(samples), check_flag(name, "antithetic", antithetic)
     count = ours.groups.count
-    variations = _joined(samples, count)
-    sizes = ours.sizes(len(variations[0]), chunk_size)
+    sizes = ours.sizes(samples * (count - 1), chunk_size)
     if len(sizes) == 1 and not check_flag(name, "progress", progress):
         return _sampled_at_once(ours, key, samples, antithetic)  # a small network's time is that of the calls
     worth, ranks = _begin(ours, key, samples, antithetic)
     total = chunks.fold(
         functools.partial(_add_joined, game=ours, worth=worth, ranks=ranks),
         np.zeros((count, worth.shape[1]), worth.dtype),
-        variations,
+        _joined(samples, count),
         sizes,
         progress=progress,
         label="Shapley sampling",
@@ -179,13 +181,15 @@ def _joined(samples: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.partial(jit, static_argnums=(2, 3))
 def _sampled_at_once(game: Game, key: jax.Array, samples: int, antithetic: bool) -> Any:
-    ranks = orders(key, samples, game.groups.count, antithetic)
-    sample, length = _joined(samples, game.groups.count)
-    rank = ranks[sample]
-    scores = game.scores(jnp.concatenate([end_coalitions(game), rank < length[:, None]]))
-    worth = scores[:2]
-    total = weighted_sum(_shares(rank, length, worth.dtype), scores[2:] - worth[:1])
-    return _sampled(game, total, worth, ranks)
+    count = game.groups.count
+    ranks = orders(key, samples, count, antithetic)
+    joined = ranks[:, None] < jnp.arange(1, count, dtype=jnp.int32)[None, :, None]
+    scores = game.scores(jnp.concatenate([joined.reshape(-1, count), end_coalitions(game)]))
+    nobody, everybody = (jnp.broadcast_to(worth, (samples, 1, len(worth))) for worth in scores[-2:])
+    worth = jnp.concatenate([nobody, scores[:-2].reshape(samples, count - 1, -1), everybody], axis=1)
+    # By rank, what the group adds that joins then; and of each group, by its own ranks.
+    added = jnp.take_along_axis(worth[:, 1:] - worth[:, :-1], ranks[:, :, None], axis=1)
+    return _attribution(game, added.mean(axis=0))
 
 
 @functools.partial(jit, static_argnums=(2, 3))
@@ -199,8 +203,13 @@ def orders(key: jax.Array, samples: int, count: int, antithetic: bool) -> jax.Ar
     """Random orders of so many groups: the rank of each group in each, int32 `(samples, count)`."""
     drawn = -(-samples // 2) if antithetic else samples
     # As good as jax.random.permutation for counts that are far from 2^32, and compiled in half the time.
-    order = lambda number: jnp.argsort(jax.random.bits(jax.random.fold_in(key, number), (count,))).astype(jnp.int32)
-    ranks = jax.vmap(order)(jnp.arange(drawn, dtype=jnp.int32))
+    bits = jax.random.bits(key, (drawn, count), jnp.uint32)
+    if count <= MOST_COMPARED:
+        ahead = jnp.tri(count, k=-1, dtype=bool)[None]  # of two that have drawn the same
+        mine, others = bits[:, :, None], bits[:, None]
+        ranks = ((others < mine) | ((others == mine) & ahead)).sum(axis=2, dtype=jnp.int32)
+    else:
+        ranks = jnp.argsort(jnp.argsort(bits)).astype(jnp.int32)
     if antithetic:
         ranks = jnp.stack([ranks, count - 1 - ranks], axis=1).reshape(-1, count)[:samples]
     return ranks

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution import stretches
 from jaxviz.attribution.paths import bundle, expected
 from jaxviz.attribution.paths.expected import draw
 from jaxviz.targets import Target
@@ -119,7 +120,7 @@ def numbered(params: Any, x: jax.Array) -> jax.Array:
 @pytest.mark.parametrize("multiply", [True, False])
 def test_paths_followed_behind_the_first_affine_stretch(apply, axes, multiply, monkeypatch):
     model = jv.Model.from_function(apply, (FIRST,))
-    assert bundle.batch_axes(model, INPUTS) == axes
+    assert stretches.batch_axes(model, INPUTS) == axes
     explain = lambda: jv.expected_gradients(
         model, INPUTS, baselines=BASELINES, samples=9, key=KEY, multiply_by_inputs=multiply
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
+from jaxviz.attribution.perturbation import shapley
 
 KEY = jax.random.key(5)
 MASK = np.array([[0, 0, 1, 1, 2, 3], [0, 1, 2, 3, 4, 5], [1, 1, 1, 1, 5, 5]])  # 4, 6 and 2 groups
@@ -152,3 +153,32 @@ def test_keys_can_be_mapped_and_traced(small, method):
     # Of the largest value: the least squares of KernelSHAP subtract what is much larger than some results.
     np.testing.assert_allclose(jax.vmap(explain)(keys), alone, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(jax.jit(explain)(keys[0]), alone[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("compared", [256, 0])
+def test_orders_are_permutations_drawn_evenly(monkeypatch, compared):
+    monkeypatch.setattr(shapley, "MOST_COMPARED", compared)
+    jax.clear_caches()
+    ranks = np.asarray(shapley.orders(jax.random.key(0), 12_000, 4, False))
+    assert (np.sort(ranks, axis=1) == np.arange(4)).all()
+    counts = np.unique(ranks, axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    # Each of 24 as often, within five deviations of the binomial distribution.
+    assert np.abs(counts - 500).max() < 5 * np.sqrt(500 * 23 / 24)
+    jax.clear_caches()
+
+
+def test_ranks_are_counted_and_sorted_alike(monkeypatch):
+    draw = lambda: np.asarray(shapley.orders(jax.random.key(1), 7, 30, True))
+    counted = draw()
+    assert (counted[1::2] == 29 - counted[0:6:2]).all()
+    same = lambda key, shape, dtype: jnp.zeros(shape, dtype).at[:, ::3].set(1)  # ties stay in order
+    for bits in (jax.random.bits, same):
+        monkeypatch.setattr(jax.random, "bits", bits)
+        monkeypatch.setattr(shapley, "MOST_COMPARED", 256)
+        jax.clear_caches()
+        counted = draw()
+        monkeypatch.setattr(shapley, "MOST_COMPARED", 0)
+        jax.clear_caches()
+        assert (draw() == counted).all()
+    jax.clear_caches()

@@ -1,0 +1,92 @@
+"""Scores of a table's rows without one feature each, of a model that multiplies the rows by a matrix first.
+
+What that product and all that is affine after it give without a feature is what they give for the whole row, less the feature's
+share. Where that share is about all there is, little is right of what is left; then each row is multiplied anew.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxviz.attribution import stretches
+from jaxviz.attribution.perturbation.game import Game, scores_of
+from jaxviz.model import Model
+from jaxviz.program import affine
+from jaxviz.program.entrances import entrances
+
+LEAST = 1 << 21  # multiply-adds of the product: less takes no longer than to look for shares that are too large
+# As many times as large as what is left may a share be, and errors of rounding then are.
+LARGEST = 8.0
+
+
+def scores_without(game: Game, anew: Callable[[Game], jax.Array]) -> jax.Array | None:
+    """The scores without each feature, and last without none, `(features + 1, batch)`: unchecked and not jitted.
+
+    Args:
+        game: rows, and what they are explained by.
+        anew: computes the same of rows in which each feature stands at the baseline.
+
+    Returns:
+        None where that is the better way: the features are not a table's, are in groups, or do not enter products first.
+    """
+    axes = _axes(game)
+    if axes is None:
+        return None
+    rows, features = game.inputs, game.inputs.shape[1]
+    end = lambda rows: stretches.in_front(stretches.frontier(game.model, rows), axes)
+    one = jnp.eye(features, dtype=rows.dtype)
+    units = jax.jvp(end, (jnp.zeros_like(one),), (one,))[1]
+    if rows.size * sum(unit.size for unit in units) < LEAST:
+        return None
+    changes = rows - game.baseline
+
+    def less(whole: jax.Array, unit: jax.Array) -> jax.Array:
+        # A last feature that no product knows: nothing is taken away.
+        change, unit = (jnp.pad(array, [(0, 1)] + [(0, 0)] * (array.ndim - 1)) for array in (changes.T, unit))
+        return whole[None] - _wide(change, unit.ndim + 1) * unit[:, None]
+
+    def onward(values: list[jax.Array]) -> jax.Array:
+        return affine.onward(Model.__call__, (game.model,), rows, stretches.in_place(values, axes))
+
+    def taken_away(game: Game) -> jax.Array:
+        found = list(map(less, end(rows), units))
+        return jax.vmap(lambda values: scores_of(onward, values, game.target))(found)
+
+    small = functools.reduce(jnp.logical_and, [_is_small(rows, changes, unit) for unit in units])
+    return jax.lax.cond(small, taken_away, anew, game)
+
+
+def _axes(game: Game) -> stretches.Axes | None:
+    """Where the values at the end of the first affine stretch have the batch; None where `scores_without` is not for the game."""
+    rows = game.inputs
+    if game.groups.numbers is not None or type(rows) is tuple or rows.ndim != 2:
+        return None
+    if rows.dtype not in (jnp.float32, jnp.float64):
+        return None
+    program = jax.make_jaxpr(Model.__call__)(game.model, rows)
+    # What is computed of a row before a product may be exact, and no longer be so as a difference.
+    if entrances(program, [*[False] * len(jax.tree.leaves(game.model)), True]) != {"dot_general"}:
+        return None
+    return stretches.batch_axes(game.model, rows)
+
+
+def _is_small(rows: jax.Array, changes: jax.Array, unit: jax.Array) -> jax.Array:
+    """Whether no feature's share of a value is much larger than those of the others together: that is sure, if it is so.
+
+    Args:
+        rows: `(batch, features)`.
+        changes: what is taken away of them.
+        unit: what 1 of each feature gives, `(features, ...)`.
+    """
+    unit = jnp.abs(unit)
+    together = jnp.tensordot(jnp.abs(rows), unit, 1)
+    greatest = jnp.maximum(jnp.abs(rows), jnp.abs(changes)).max(axis=1)
+    largest = _wide(greatest, unit.ndim) * unit.max(axis=0, keepdims=True)
+    return (largest <= LARGEST * (together - largest)).all()
+
+
+def _wide(array: jax.Array, rank: int) -> jax.Array:
+    """An array with further axes of length 1."""
+    return jnp.expand_dims(array, tuple(range(array.ndim, rank)))

@@ -85,23 +85,18 @@ def time_series(
         raise ValueError(
             f"{where}: mode 'curve' shows one attribution, got a mapping of {len(given)}; give attribution[name]"
         )
+    together = mode == "combined"
     heats = {
-        name: _heat(where, "attribution" if alone else f"attribution[{name!r}]", heat, steps, channels)
+        name: _heat(where, "attribution" if alone else f"attribution[{name!r}]", heat, steps, channels, together)
         for name, heat in given.items()
     }
-    summed = mode == "combined" and any(np.ndim(heat) == 2 for heat in given.values())
-    if mode == "combined":
-        heats = {
-            name: reduce_channels(heat[:, None]) if np.ndim(given[name]) == 2 else heat[:, :1]
-            for name, heat in heats.items()
-        }
+    summed = together and any(np.ndim(heat) == 2 for heat in given.values())
     settings: dict[str, Any] = {"sign": sign, "percentile": percentile, "limit": limit}
     common = shared_scale(where, list(heats.values()), **settings)
     scales = {
         name: common if scale == "shared" else shared_scale(where, [heat], **settings) for name, heat in heats.items()
     }
 
-    together = mode == "combined"
     members = [list(range(channels))] if together else [[i] for i in range(channels)]  # the channels of each panel
     figure, rows = _sheet(members, together, 0 if alone else len(heats), title)
     edges = traces.edges(at)
@@ -164,14 +159,14 @@ def _curves(where: str, series: Any) -> np.ndarray:
     return curves
 
 
-def _heat(where: str, name: str, attribution: Any, steps: int, channels: int) -> np.ndarray:
-    """One attribution as `(time, channels)`."""
+def _heat(where: str, name: str, attribution: Any, steps: int, channels: int, together: bool) -> np.ndarray:
+    """One attribution, with an axis of panels behind that of time: of each channel, or of all together, summed."""
     heat = checks.as_numbers(where, name, attribution)
     if heat.shape == (steps,):
-        return np.repeat(heat[:, None], channels, axis=1)
+        return np.repeat(heat[:, None], 1 if together else channels, axis=1)
     if heat.shape != (steps, channels):
         raise ValueError(f"{where}: {name} must have shape ({steps},) or ({steps}, {channels}), got {heat.shape}")
-    return heat
+    return reduce_channels(heat[:, None]) if together else heat
 
 
 def _sheet(members: list[list[int]], together: bool, strips: int, title: str | None) -> tuple[canvas.Figure, Any]:

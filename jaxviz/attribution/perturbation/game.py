@@ -15,6 +15,7 @@ from jaxviz.attribution.perturbation.groups import Groups, feature_count, groups
 from jaxviz.compilation import jit
 from jaxviz.finite import is_floating
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.targets import Target, TargetLike, select
 
 MOST_REGRESSED = 4096  # groups: a matrix of 64 MiB
@@ -73,8 +74,7 @@ def game(
 
 def scores_of(model: Callable[[Any], Any], inputs: Any, target: Target) -> jax.Array:
     """The scores of inputs, `(batch,)`, in float32 at least: unchecked and not jitted."""
-    scores = select(model(inputs), target)
-    return scores if jnp.finfo(scores.dtype).bits >= 32 else scores.astype(jnp.float32)
+    return at_least_float32(select(model(inputs), target))
 
 
 def scores_with(number: int, model: Model, inputs: Any, target: Target, leaf: jax.Array) -> jax.Array:

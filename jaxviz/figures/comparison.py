@@ -120,7 +120,10 @@ def explanations(
             raise ValueError(
                 f"{where}: attributions[{method!r}] must hold one map per image, {count} in all, got {len(items)}"
             )
-        heats = [as_map(where, item, channels, f"attributions[{method!r}][{i}]") for i, item in enumerate(items)]
+        heats = [
+            as_map(where, item, channels, f"attributions[{method!r}][{i}]", pictures[i][0].shape[:2])
+            for i, item in enumerate(items)
+        ]
         tables[method] = [fit_to_image(where, heat, *pictures[i][0].shape[:2]) for i, heat in enumerate(heats)]
     scaled = functools.partial(shared_scale, where, sign=sign, percentile=percentile, limit=limit)
     every = scaled([heat for heats in tables.values() for heat in heats]) if scale == "shared" else None

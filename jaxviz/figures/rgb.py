@@ -121,7 +121,7 @@ def heatmap_rgb(
         `(H, W, 3)` uint8.
 
     Raises:
-        ValueError: a bad shape, sign, percentile or limit.
+        ValueError: a bad shape (a batch of one map, too), sign, percentile or limit.
         TypeError: the attribution is not made of real numbers.
 
     Example:
@@ -164,7 +164,8 @@ def overlay_rgb(
         `(H, W, 3)` uint8. Pixels where image or attribution are NaN or inf are yellow.
 
     Raises:
-        ValueError: a bad shape, mode, sign, percentile or limit; a mode that cannot tell signs apart with `sign="all"`.
+        ValueError: a bad shape (a batch of one map, too), mode, sign, percentile or limit; a mode that cannot tell
+            signs apart with `sign="all"`.
         TypeError: image or attribution are not made of real numbers.
 
     Example:
@@ -178,6 +179,7 @@ def overlay_rgb(
     """
     check_mode("overlay_rgb", mode, sign)
     colors, _ = as_rgb("overlay_rgb", image)
-    heat = fit_to_image("overlay_rgb", as_map("overlay_rgb", attribution, channels), *colors.shape[:2])
+    heat = as_map("overlay_rgb", attribution, channels, picture=colors.shape[:2])
+    heat = fit_to_image("overlay_rgb", heat, *colors.shape[:2])
     scale = shared_scale("overlay_rgb", [heat], sign=sign, percentile=percentile, limit=limit)
     return to_bytes(lay(colors, signed_part(heat, sign), scale, mode))

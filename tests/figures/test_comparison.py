@@ -90,6 +90,11 @@ def test_explanations_tell_what_is_missing():
             r"attributions\['a'\] must hold one map per image",
         ),
         (
+            lambda: explanations([np.ones((3, 3))], {"a": [np.ones((1, 3, 3))]}),
+            ValueError,
+            r"attributions\['a'\]\[0\] must have shape .* give attributions\['a'\]\[0\]\[0\]",
+        ),
+        (
             lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, scale="all"),
             ValueError,
             "scale must be one of 'map', 'method'",

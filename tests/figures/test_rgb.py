@@ -34,7 +34,10 @@ def test_heatmap_signs(sign, expected):
 
 
 def test_channels_are_summed():
-    assert heatmap_rgb(np.array([[[1.0, 2.0, -3.0], [1.0, 0.0, 0.0]]]))[0].tolist() == [NEUTRAL, POSITIVE_END]
+    pixels = np.array([[1.0, 2.0, -3.0], [1.0, 0.0, 0.0]])
+    assert heatmap_rgb(np.stack([pixels, pixels])).tolist() == [[NEUTRAL, POSITIVE_END]] * 2
+    # of one row the image tells that it is no batch of one map
+    np.testing.assert_array_equal(overlay_rgb(np.ones((1, 2)), pixels[None])[0], [NEUTRAL, POSITIVE_END])
 
 
 def test_overlay_without_attribution_is_the_faded_gray_image():
@@ -86,6 +89,19 @@ def test_kinds_of_images_agree():
         (np.ones((2, 2, 2)), np.ones((2, 2)), ValueError, r"overlay_rgb: image must have shape .* got \(2, 2, 2\)"),
         (np.ones((4, 4)), np.ones((3, 4)), ValueError, r"image's, \(4, 4\), or divide them, got \(3, 4\)"),
         (np.ones((4, 4)), np.ones((1, 4, 4, 1)), ValueError, r"give attribution\[i\]"),
+        (
+            np.ones((4, 4, 3)),
+            np.ones((1, 4, 4)),
+            ValueError,
+            r"overlay_rgb: .* got \(1, 4, 4\), .* give attribution\[0\]",
+        ),
+        (np.ones((8, 8)), np.ones((1, 4, 4)), ValueError, r"a batch of one map: give attribution\[0\]"),
+        (
+            np.ones((8, 8)),
+            np.ones((4, 8, 8)),
+            ValueError,
+            r"those of the image: for one map of a batch give attribution\[i\]",
+        ),
         (np.ones((4, 4)), np.ones((0, 4)), ValueError, "attribution must have shape"),
         (np.ones((4, 4)), np.full((4, 4), "a"), TypeError, "attribution must be an array of real numbers"),
     ],

@@ -1,7 +1,8 @@
 """Chunks: many variations of an input (steps of a path, noisy samples) evaluated a few at a time, in bounded memory."""
 
+import contextlib
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -72,15 +73,22 @@ def fold(
         for part in _parts(variations, chunks):
             carry = step(carry, part)
         return carry
+    with bar(label, sum(chunks)) as advance:
+        for part, size in zip(_parts(variations, chunks), chunks, strict=True):
+            carry = jax.block_until_ready(step(carry, part))
+            advance(size)
+    return carry
+
+
+@contextlib.contextmanager
+def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar, as the function that moves it on; a total of None is one that is not known."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task(label, total=sum(chunks))
-        for part, size in zip(_parts(variations, chunks), chunks, strict=True):
-            carry = jax.block_until_ready(step(carry, part))
-            bar.advance(task, size)
-    return carry
+    with Progress(*columns) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda count: progress.advance(task, count)
 
 
 def _parts(variations: Any, chunks: tuple[int, ...]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,82 +88,125 @@ def explanations(
         raise ValueError(f"{where}: correct must have one entry per image, {count} in all, got {len(right)}")
     pictures = [as_rgb(where, item, f"images[{i}]") for i, item in enumerate(given)]
 
-    lines, columns = canvas.grid_shape(len(attributions) + 1, None, 9)  # of each example
+    tables = {
+        method: _heats(where, f"attributions[{method!r}]", maps, pictures, channels)
+        for method, maps in attributions.items()
+    }
+
+    sheet = _sheet(list(tables), pictures, title)
+    for row, (picture, _) in enumerate(pictures):
+        _draw_image(sheet, row, picture, None if names is None else names[row], None if right is None else right[row])
+    scaled = functools.partial(shared_scale, where, sign=sign, percentile=percentile, limit=limit)
+    every = scaled([heat for heats in tables.values() for heat in heats]) if scale == "shared" else None
+    clipped = 0
+    for column, (method, heats) in enumerate(tables.items(), start=1):
+        own = [scaled([heat]) for heat in heats] if scale == "map" else [every or scaled(heats)] * count
+        clipped += sum(each.clipped for each in (own if scale == "map" else own[:1]))
+        for row, heat in enumerate(heats):
+            _draw_map(sheet, row, column, str(method), heat, own[row], pictures[row][0] if overlaid else None, mode)
+    # With one scale for all, colors keep their unit; otherwise they are shares.
+    unit = every or Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
+    share = None if every else f"share of the {scale}'s limit"
+    panels.bar(sheet.figure, list(sheet.cells.flat), unit, label or share, mode)
+    notes = every.notes() if every else _notes_of_shares(tables, scale, percentile, clipped)
+    if any(note for _, note in pictures):
+        notes.append("Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white.")
+    if right is not None:
+        notes.append("Frames: thin blue for right answers, thick orange for wrong ones.")
+    canvas.add_notes(sheet.figure, notes)
+    return sheet.figure
+
+
+class _Sheet(NamedTuple):
+    """The empty table.
+
+    Attributes:
+        figure: the figure.
+        cells: all panels, as they stand, `(examples * lines, columns)`.
+        grid: the same by example, `(examples, lines * columns)`: its image, its maps, and what stays empty.
+        side: the width of a panel, in inches.
+        size: of the headings, in points.
+        headings: how many of the examples have headings.
+    """
+
+    figure: canvas.Figure
+    cells: np.ndarray
+    grid: np.ndarray
+    side: float
+    size: float
+    headings: int
+
+
+def _sheet(methods: list[str], pictures: list[Any], title: str | None) -> _Sheet:
+    count = len(pictures)
+    lines, columns = canvas.grid_shape(len(methods) + 1, None, 9)  # of each example
     side = min(1.5, (canvas.WIDTH - (1.2 if lines == 1 else 0.9)) / columns)
-    longest = max(len(word) for method in attributions for word in str(method).split() or [""])
+    longest = max(len(word) for method in methods for word in str(method).split() or [""])
     size = canvas.LABEL if lines == 1 and longest * canvas.LABEL * 0.56 / 72 <= 0.85 * side else canvas.NOTE
-    ratio = min(max(pictures[0][0].shape[0] / pictures[0][0].shape[1], 0.3), 2.0)
+    tall, wide = pictures[0][0].shape[:2]
+    ratio = min(max(tall / wide, 0.3), 2.0)
     headings = 1 if lines == 1 else count * lines  # several lines need a heading for each map
     height = count * lines * (side * ratio + 0.08) + 0.3 * headings + (0.4 if title else 0.1) + 0.3
     figure = canvas.sheet(side * columns + (1.3 if lines == 1 else 2.0), height, title=title, layout="compressed")
     cells = figure.subplots(count * lines, columns, squeeze=False)
     grid = cells.reshape(count, lines * columns)
-    for axes in grid[:, len(attributions) + 1 :].flat:
+    for axes in grid[:, len(methods) + 1 :].flat:
         axes.set_axis_off()
-    for row, (picture, _) in enumerate(pictures):
-        axes = grid[row, 0]
-        axes.imshow(to_bytes(picture), interpolation="nearest", origin="upper", aspect="equal")
-        color, width = (
-            (palette.FAINT, 0.8) if right is None else ((palette.RIGHT, 1.5) if right[row] else (palette.WRONG, 3.5))
-        )
-        canvas.picture_panel(axes, title="input" if row < headings else None, size=size, color=color, width=width)
-        if names is not None:
-            text = canvas.wrap(names[row], 1.1, canvas.LABEL)
-            axes.set_ylabel(
-                text, size=canvas.LABEL, color=palette.INK, rotation="horizontal", ha="right", va="center", labelpad=5
-            )
+    return _Sheet(figure, cells, grid, side, size, headings)
 
-    tables: dict[str, list[np.ndarray]] = {}
-    for method, maps in attributions.items():
-        items = panels.items(where, f"attributions[{method!r}]", maps)
-        if len(items) != count:
-            raise ValueError(
-                f"{where}: attributions[{method!r}] must hold one map per image, {count} in all, got {len(items)}"
-            )
-        heats = [
-            as_map(where, item, channels, f"attributions[{method!r}][{i}]", pictures[i][0].shape[:2])
-            for i, item in enumerate(items)
-        ]
-        tables[method] = [fit_to_image(where, heat, *pictures[i][0].shape[:2]) for i, heat in enumerate(heats)]
-    scaled = functools.partial(shared_scale, where, sign=sign, percentile=percentile, limit=limit)
-    every = scaled([heat for heats in tables.values() for heat in heats]) if scale == "shared" else None
-    missing = clipped = 0
-    for column, (method, heats) in enumerate(tables.items(), start=1):
-        common = scaled(heats) if scale == "method" else every
-        for row, heat in enumerate(heats):
-            own = common or scaled([heat])
-            missing += int((~np.isfinite(heat)).sum())
-            clipped += own.clipped if scale == "map" or (scale == "method" and row == 0) else 0
-            axes = grid[row, column]
-            panels.draw(axes, heat, own, pictures[row][0] if overlaid else None, mode)
-            heading = canvas.wrap(str(method), side, size) if row < headings else None
-            canvas.picture_panel(axes, title=heading, size=size)
-            if own.largest == 0:
-                canvas.write(
-                    axes,
-                    0.5,
-                    0.5,
-                    "\n".join(own.notes()[-1:]),
-                    size=canvas.NOTE,
-                    color=palette.FAINT if mode == "mask" else palette.MUTED,
-                    transform=axes.transAxes,
-                    wrap=True,
-                )
-    # With one scale for all, colors keep their unit; otherwise they are shares.
-    unit = every or Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
-    panels.bar(figure, list(cells.flat), unit, label or (None if every else f"share of the {scale}'s limit"), mode)
-    said = (
-        every.notes()
-        if every
-        else [f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."]
-        if clipped
-        else []
-    )
-    if missing and not every:  # its notes tell already
-        said.append(f"{missing:,} NaN or inf values are shown in yellow.")
-    if any(note for _, note in pictures):
-        said.append("Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white.")
-    if right is not None:
-        said.append("Frames: thin blue for right answers, thick orange for wrong ones.")
-    canvas.add_notes(figure, said)
-    return figure
+
+def _heats(where: str, name: str, maps: Any, pictures: list[Any], channels: Reduction) -> list[np.ndarray]:
+    """The maps of one method, each of its image's size."""
+    items = panels.items(where, name, maps)
+    if len(items) != len(pictures):
+        raise ValueError(f"{where}: {name} must hold one map per image, {len(pictures)} in all, got {len(items)}")
+    heats = []
+    for i, (item, (picture, _)) in enumerate(zip(items, pictures, strict=True)):
+        heat = as_map(where, item, channels, f"{name}[{i}]", picture.shape[:2])
+        heats.append(fit_to_image(where, heat, *picture.shape[:2]))
+    return heats
+
+
+def _draw_image(sheet: _Sheet, row: int, picture: np.ndarray, text: str | None, right: bool | None) -> None:
+    """The image of an example, in the frame of its answer, with its text beside it."""
+    axes = sheet.grid[row, 0]
+    axes.imshow(to_bytes(picture), interpolation="nearest", origin="upper", aspect="equal")
+    color, width = {None: (palette.FAINT, 0.8), True: (palette.RIGHT, 1.5), False: (palette.WRONG, 3.5)}[right]
+    heading = "input" if row < sheet.headings else None
+    canvas.picture_panel(axes, title=heading, size=sheet.size, color=color, width=width)
+    if text is not None:
+        beside: dict[str, Any] = {"rotation": "horizontal", "ha": "right", "va": "center", "labelpad": 5}
+        axes.set_ylabel(canvas.wrap(text, 1.1, canvas.LABEL), size=canvas.LABEL, color=palette.INK, **beside)
+
+
+def _draw_map(
+    sheet: _Sheet,
+    row: int,
+    column: int,
+    method: str,
+    heat: np.ndarray,
+    scale: Scale,
+    picture: np.ndarray | None,
+    mode: Mode,
+) -> None:
+    axes = sheet.grid[row, column]
+    panels.draw(axes, heat, scale, picture, mode)
+    heading = canvas.wrap(method, sheet.side, sheet.size) if row < sheet.headings else None
+    canvas.picture_panel(axes, title=heading, size=sheet.size)
+    if scale.largest == 0:
+        text = "\n".join(scale.notes()[-1:])
+        color = palette.FAINT if mode == "mask" else palette.MUTED
+        canvas.write(axes, 0.5, 0.5, text, size=canvas.NOTE, color=color, transform=axes.transAxes, wrap=True)
+
+
+def _notes_of_shares(tables: dict[str, list[np.ndarray]], scale: str, percentile: float, clipped: int) -> list[str]:
+    """What is said of maps on scales of their own; one scale for all has its own notes."""
+    notes = []
+    if clipped:
+        notes.append(
+            f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."
+        )
+    missing = sum(int((~np.isfinite(heat)).sum()) for heats in tables.values() for heat in heats)
+    if missing:
+        notes.append(f"{missing:,} NaN or inf values are shown in yellow.")
+    return notes

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Circle
 
-from jaxviz.figures import canvas, checks, palette
+from jaxviz.figures import canvas, palette
+from jaxviz.figures.perceptron import Perceptron, perceptron
 
-MOST_NEURONS = 32  # in one layer; more cannot be told apart in a figure one screen high
-MOST_NUMBERS = 16  # connections between two layers that still have room for their numbers
 RADIUS = 0.29  # inches
 WIDTHS = (0.8, 6.0)  # points, of the weakest and the strongest connection
 ROOM = {"boxstyle": "round,pad=0.12", "facecolor": palette.PAPER, "edgecolor": "none", "alpha": 0.92}
@@ -62,165 +61,120 @@ def network_diagram(
         >>> len(figure.axes[0].patches)  # neurons
         5
     """
-    where = "network_diagram"
-    kernels, sizes = _weights(where, weights)
-    if kernels is None and (biases is not None or gradients is not None or bias_gradients is not None):
-        raise ValueError(f"{where}: biases and gradients need weights; weights holds the sizes of the layers alone")
-    shapes = list(itertools.pairwise(sizes))
-    bias = _like(where, "biases", biases, [(n,) for n in sizes[1:]], "layer of connections")
-    slope = _like(where, "gradients", gradients, shapes, "layer of connections")
-    bias_slope = _like(where, "bias_gradients", bias_gradients, [(n,) for n in sizes[1:]], "layer of connections")
-    active = _like(where, "activations", activations, [(n,) for n in sizes], "layer of neurons")
-    largest = max(a * b for a, b in shapes)
-    if values and largest > MOST_NUMBERS:
-        raise ValueError(
-            f"{where}: values can be written for at most {MOST_NUMBERS} connections between two layers, "
-            f"got {largest}; give values=False"
-        )
-    numbers = kernels is not None and (largest <= MOST_NUMBERS if values is None else values)
-    names = _names(where, sizes, input_names, output_names)
-
-    # Sizes in inches. Labels of the connections from a layer stand at even distances pitch / (1 + outputs), see _write_weights.
-    label = 0.4 if slope is not None else 0.24
-    below = 0.0 if not numbers or bias is None else 0.36 if bias_slope is not None else 0.2
-    pitch = max(0.8 if max(sizes) <= 8 else 0.66, 2 * RADIUS + 0.22 + below)
-    if numbers:
-        pitch = max(pitch, max(label * (1 + b) for a, b in shapes if a * b > 1) if largest > 1 else 0.0)
-    gap = 2.5 if numbers else 1.7
-    crowded = max(sizes) > 12 and not numbers
-    pitch = 8.0 / max(sizes) if crowded else pitch
-    radius = min(RADIUS, 0.42 * pitch)
-    size = canvas.TICK if radius > 0.2 else 6.5  # points
-    outer = 0.35 + 0.075 * max(len(name) for name in (*names[0], *names[-1]))
-    width = max(gap * (len(sizes) - 1) + 2 * (RADIUS + outer), 4.6)
-    named = active is not None and pitch > 2 * radius + 0.2  # hidden neurons have their name above them
-    top = (0.45 if title else 0.1) + (0.55 if named else 0.4)
-    bars = (kernels is not None) + (active is not None)
-    foot = (0.75 if bars else 0.1) + below + 0.1
-    tall = pitch * (max(sizes) - 1) + 2 * radius
-    figure = canvas.sheet(width, top + tall + foot, layout=None)
-    axes = canvas.blank_panel(figure, width, top + tall + foot)
-    middle = foot + tall / 2
-    left = (width - gap * (len(sizes) - 1)) / 2
-    at = [
-        np.stack([np.full(n, left + gap * k), middle + pitch * ((n - 1) / 2 - np.arange(n))], axis=-1)
-        for k, n in enumerate(sizes)
-    ]
-
-    strongest = 0.0 if kernels is None else max(float(np.abs(_finite(kernel)).max()) for kernel in kernels)
-    for k, (start, end) in enumerate(itertools.pairwise(at)):
-        kernel = None if kernels is None else kernels[k]
-        _draw_weights(axes, start, end, kernel, strongest or 1.0)
-        if numbers and kernel is not None:
-            _write_weights(axes, start, end, kernel, None if slope is None else slope[k])
-    low, high, map = _activation_range(active)
-    for k, places in enumerate(at):
-        for i, (x, y) in enumerate(places):
-            face = (
-                palette.rgb("#EFEFEF")
-                if active is None
-                else palette.paint(np.asarray((_cut(active[k][i]) - low) / (high - low)), map)
-            )
-            axes.add_patch(
-                Circle(
-                    (x, y),
-                    radius,
-                    facecolor=tuple(face),
-                    edgecolor=palette.INK,
-                    linewidth=1.2 if radius > 0.2 else 0.8,
-                    zorder=3,
-                )
-            )
-            outside = k in (0, len(sizes) - 1)
-            text = names[k][i] if active is None and not outside else "" if active is None else _in_circle(active[k][i])
-            if radius > 0.2 or active is None:
-                canvas.write(axes, x, y, text if radius > 0.12 else "", size=size, color=palette.ink_on(face), zorder=4)
-            if outside:
-                side = -1 if k == 0 else 1
-                canvas.write(
-                    axes,
-                    x + side * (radius + 0.08),
-                    y,
-                    names[k][i],
-                    size=canvas.LABEL if radius > 0.2 else 7.0,
-                    ha="right" if k == 0 else "left",
-                    zorder=4,
-                )
-            elif named:
-                canvas.write(axes, x, y + radius + 0.1, names[k][i], size=canvas.TICK, color=palette.MUTED, zorder=4)
-            if numbers and bias is not None and k > 0:
-                _write_bias(
-                    axes, x, y - radius - 0.05, bias[k - 1][i], None if bias_slope is None else bias_slope[k - 1][i]
-                )
-    _headings(axes, at, middle + tall / 2 + (0.4 if named else 0.26))
-    if title is not None:
-        heading = canvas.wrap(title, width * 0.88, canvas.TITLE + 1, 1)
-        canvas.write(axes, width / 2, top + tall + foot - 0.22, heading, size=canvas.TITLE + 1, weight="bold")
-    _color_bars(
-        figure, width, top + tall + foot, kernels is not None, strongest or 1.0, active is not None, low, high, map
+    net = perceptron(
+        "network_diagram",
+        weights,
+        biases,
+        activations,
+        gradients,
+        bias_gradients,
+        input_names,
+        output_names,
+        values,
     )
+    plan = _planned(net, title)
+    figure = canvas.sheet(plan.width, plan.height, layout=None)
+    axes = canvas.blank_panel(figure, plan.width, plan.height)
+    strongest = 0.0 if net.weights is None else max(float(np.abs(_finite(each)).max()) for each in net.weights)
+    strongest = strongest or 1.0
+    low, high, map = _activation_range(net.activations)
+    _draw_connections(axes, net, plan, strongest)
+    for k, places in enumerate(plan.places):
+        for i in range(len(places)):
+            _draw_neuron(axes, net, plan, k, i, low, high, map)
+    _headings(axes, plan)
+    if title is not None:
+        heading = canvas.wrap(title, plan.width * 0.88, canvas.TITLE + 1, 1)
+        canvas.write(axes, plan.width / 2, plan.height - 0.22, heading, size=canvas.TITLE + 1, weight="bold")
+    bars = [("weight", "diverging", -strongest, strongest)] if net.weights is not None else []
+    bars += [("activation", map, low, high)] if net.activations is not None else []
+    _color_bars(figure, plan, bars)
     return figure
 
 
-def _weights(where: str, weights: Any) -> tuple[list[np.ndarray] | None, list[int]]:
-    items = list(weights) if isinstance(weights, list | tuple | np.ndarray) else None
-    if items is None or not items:
-        raise TypeError(
-            f"{where}: weights must be a sequence of arrays (inputs, outputs), or of layer sizes, got {type(weights).__name__}"
-        )
-    kernels: list[np.ndarray] | None = None
-    if not any(isinstance(item, list | tuple) or getattr(item, "ndim", 0) for item in items):
-        if len(items) < 2:
-            raise ValueError(f"{where}: a network has at least 2 layers of neurons, got sizes {tuple(items)}")
-        sizes = [checks.check_count(where, "every size in weights", item) for item in items]
-    else:
-        kernels = [checks.as_numbers(where, f"weights[{i}]", item) for i, item in enumerate(items)]
-        for i, kernel in enumerate(kernels):
-            if kernel.ndim != 2 or 0 in kernel.shape:
-                raise ValueError(f"{where}: weights[{i}] must have shape (inputs, outputs), got {kernel.shape}")
-            if i and kernel.shape[0] != kernels[i - 1].shape[1]:
-                raise ValueError(
-                    f"{where}: weights[{i}] has {kernel.shape[0]} inputs, but weights[{i - 1}] has "
-                    f"{kernels[i - 1].shape[1]} outputs; weights have shape (inputs, outputs)"
-                )
-        sizes = [kernels[0].shape[0], *(kernel.shape[1] for kernel in kernels)]
-    if max(sizes) > MOST_NEURONS or len(sizes) > 9:
-        raise ValueError(
-            f"{where}: at most {MOST_NEURONS} neurons in a layer and 9 layers can be drawn, got sizes {tuple(sizes)}; "
-            "layer_diagram shows larger networks"
-        )
-    return kernels, sizes
+class _Plan(NamedTuple):
+    """Where everything is, in inches.
+
+    Attributes:
+        width: of the figure.
+        height: of the figure.
+        places: the middle of each neuron `(neurons, 2)`, by layer.
+        radius: of a neuron.
+        named: whether hidden neurons have their names above them.
+        headings: the height at which the layers' headings stand.
+    """
+
+    width: float
+    height: float
+    places: list[np.ndarray]
+    radius: float
+    named: bool
+    headings: float
 
 
-def _like(where: str, name: str, given: Any, shapes: Sequence[tuple[int, ...]], what: str) -> list[np.ndarray] | None:
-    if given is None:
-        return None
-    items = list(given)
-    if len(items) != len(shapes):
-        raise ValueError(f"{where}: {name} must have one array per {what}, {len(shapes)} in all, got {len(items)}")
-    arrays = [checks.as_numbers(where, f"{name}[{i}]", item) for i, item in enumerate(items)]
-    for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
-        if array.shape != shape:
-            hint = (
-                "; for one example of a batch give activation[i]" if name == "activations" and array.ndim == 2 else ""
-            )
-            raise ValueError(f"{where}: {name}[{i}] must have shape {shape}, got {array.shape}{hint}")
-    return arrays
-
-
-def _names(
-    where: str, sizes: Sequence[int], inputs: Sequence[str] | None, outputs: Sequence[str] | None
-) -> list[list[str]]:
-    first = checks.check_names(where, "input_names", inputs, sizes[0], "input") or [
-        f"x{i + 1}" for i in range(sizes[0])
+def _planned(net: Perceptron, title: str | None) -> _Plan:
+    sizes, most = net.sizes, max(net.sizes)
+    largest = max(a * b for a, b in net.shapes)
+    # Labels of the connections from a layer stand at even distances pitch / (1 + outputs), see _write_weights.
+    label = 0.4 if net.gradients is not None else 0.24
+    has_biases = net.has_numbers and net.biases is not None
+    below = 0.0 if not has_biases else 0.36 if net.bias_gradients is not None else 0.2
+    pitch = max(0.8 if most <= 8 else 0.66, 2 * RADIUS + 0.22 + below)
+    if net.has_numbers:
+        pitch = max(pitch, max(label * (1 + b) for a, b in net.shapes if a * b > 1) if largest > 1 else 0.0)
+    gap = 2.5 if net.has_numbers else 1.7
+    crowded = most > 12 and not net.has_numbers
+    pitch = 8.0 / most if crowded else pitch
+    radius = min(RADIUS, 0.42 * pitch)
+    outer = 0.35 + 0.075 * max(len(name) for name in (*net.names[0], *net.names[-1]))
+    width = max(gap * (len(sizes) - 1) + 2 * (RADIUS + outer), 4.6)
+    named = net.activations is not None and pitch > 2 * radius + 0.2
+    top = (0.45 if title else 0.1) + (0.55 if named else 0.4)
+    bars = net.weights is not None or net.activations is not None
+    foot = (0.75 if bars else 0.1) + below + 0.1
+    tall = pitch * (most - 1) + 2 * radius
+    middle = foot + tall / 2
+    left = (width - gap * (len(sizes) - 1)) / 2
+    places = [
+        np.stack([np.full(n, left + gap * k), middle + pitch * ((n - 1) / 2 - np.arange(n))], axis=-1)
+        for k, n in enumerate(sizes)
     ]
-    ends = ["y"] if sizes[-1] == 1 else [f"y{i + 1}" for i in range(sizes[-1])]
-    last = checks.check_names(where, "output_names", outputs, sizes[-1], "output") or ends
-    single = len(sizes) == 3
-    hidden = [
-        [f"h{i + 1}" if single else f"h{k},{i + 1}" for i in range(n)] for k, n in enumerate(sizes[1:-1], start=1)
-    ]
-    return [first, *hidden, last]
+    return _Plan(width, top + tall + foot, places, radius, named, middle + tall / 2 + (0.4 if named else 0.26))
+
+
+def _draw_connections(axes: Axes, net: Perceptron, plan: _Plan, strongest: float) -> None:
+    for k, (start, end) in enumerate(itertools.pairwise(plan.places)):
+        kernel = None if net.weights is None else net.weights[k]
+        _draw_weights(axes, start, end, kernel, strongest)
+        if net.has_numbers and kernel is not None:
+            _write_weights(axes, start, end, kernel, None if net.gradients is None else net.gradients[k])
+
+
+def _draw_neuron(axes: Axes, net: Perceptron, plan: _Plan, k: int, i: int, low: float, high: float, map: str) -> None:
+    """Neuron i of layer k: its circle with what is in it, its name beside or above it, its bias below it."""
+    (x, y), radius, active, name = plan.places[k][i], plan.radius, net.activations, net.names[k][i]
+    is_large = radius > 0.2
+    outside = k in (0, len(net.sizes) - 1)
+    face = (
+        palette.rgb("#EFEFEF")
+        if active is None
+        else palette.paint(np.asarray((_cut(active[k][i]) - low) / (high - low)), map)
+    )
+    line = 1.2 if is_large else 0.8
+    axes.add_patch(Circle((x, y), radius, facecolor=tuple(face), edgecolor=palette.INK, linewidth=line, zorder=3))
+    if is_large or active is None:
+        inside = _in_circle(active[k][i]) if active is not None else "" if outside else name
+        size = canvas.TICK if is_large else 6.5  # points
+        canvas.write(axes, x, y, inside if radius > 0.12 else "", size=size, color=palette.ink_on(face), zorder=4)
+    if outside:
+        x_name = x + (-1 if k == 0 else 1) * (radius + 0.08)
+        size = canvas.LABEL if is_large else 7.0
+        canvas.write(axes, x_name, y, name, size=size, ha="right" if k == 0 else "left", zorder=4)
+    elif plan.named:
+        canvas.write(axes, x, y + radius + 0.1, name, size=canvas.TICK, color=palette.MUTED, zorder=4)
+    if net.has_numbers and net.biases is not None and k > 0:
+        slope = None if net.bias_gradients is None else net.bias_gradients[k - 1][i]
+        _write_bias(axes, x, y - radius - 0.05, net.biases[k - 1][i], slope)
 
 
 def _finite(array: np.ndarray) -> np.ndarray:
@@ -294,27 +248,19 @@ def _activation_range(active: list[np.ndarray] | None) -> tuple[float, float, st
     return (-largest, largest, "diverging") if values.min() < 0 else (0.0, largest, "sequential")
 
 
-def _headings(axes: Axes, at: list[np.ndarray], y: float) -> None:
-    for k, places in enumerate(at):
-        kind = "inputs" if k == 0 else "outputs" if k == len(at) - 1 else "hidden" if len(at) == 3 else f"hidden {k}"
-        canvas.write(axes, places[0, 0], y, f"{kind} ({len(places)})", size=canvas.LABEL, color=palette.MUTED)
+def _headings(axes: Axes, plan: _Plan) -> None:
+    last = len(plan.places) - 1
+    for k, places in enumerate(plan.places):
+        kind = "inputs" if k == 0 else "outputs" if k == last else "hidden" if last == 2 else f"hidden {k}"
+        text = f"{kind} ({len(places)})"
+        canvas.write(axes, places[0, 0], plan.headings, text, size=canvas.LABEL, color=palette.MUTED)
 
 
-def _color_bars(
-    figure: canvas.Figure,
-    width: float,
-    height: float,
-    weights: bool,
-    strongest: float,
-    active: bool,
-    low: float,
-    high: float,
-    map: str,
-) -> None:
-    shown = [("weight", "diverging", -strongest, strongest)] if weights else []
-    shown += [("activation", map, low, high)] if active else []
-    room = width / max(len(shown), 1)
+def _color_bars(figure: canvas.Figure, plan: _Plan, bars: list[tuple[str, str, float, float]]) -> None:
+    """Color bars side by side at the foot: label, map, and the values at its ends."""
+    room = plan.width / max(len(bars), 1)
     length = min(room - 0.6, 2.6)
-    for i, (label, name, bottom, top) in enumerate(shown):
-        inside = figure.add_axes(((room * (i + 0.5) - length / 2) / width, 0.5 / height, length / width, 0.11 / height))
-        canvas.color_bar(figure, inside, map=name, low=bottom, high=top, label=label, inside=inside, horizontal=True)
+    for i, (label, name, low, high) in enumerate(bars):
+        left = room * (i + 0.5) - length / 2
+        inside = figure.add_axes((left / plan.width, 0.5 / plan.height, length / plan.width, 0.11 / plan.height))
+        canvas.color_bar(figure, inside, map=name, low=low, high=high, label=label, inside=inside, horizontal=True)

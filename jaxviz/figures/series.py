@@ -72,14 +72,7 @@ def time_series(
     where = "time_series"
     checks.check_choice(where, "mode", mode, ("background", "combined", "curve"))
     checks.check_choice(where, "scale", scale, ("shared", "method"))
-    curves = checks.as_numbers(where, "series", series)
-    curves = curves[:, None] if curves.ndim == 1 else curves
-    if curves.ndim != 2 or curves.size == 0 or curves.shape[1] > MOST_CHANNELS:
-        hint = "; for one example of a batch give series[i]" if curves.ndim == 3 else ""
-        raise ValueError(
-            f"{where}: series must have shape (time,) or (time, channels), with at most {MOST_CHANNELS} channels, got "
-            f"{np.shape(series)}{hint}"
-        )
+    curves = _curves(where, series)
     steps, channels = curves.shape
     names = checks.check_names(where, "channel_names", channel_names, channels, "channel")
     names = names or ([f"channel {i}" for i in range(channels)] if channels > 1 else [""])
@@ -92,77 +85,46 @@ def time_series(
         raise ValueError(
             f"{where}: mode 'curve' shows one attribution, got a mapping of {len(given)}; give attribution[name]"
         )
+    together = mode == "combined"
     heats = {
-        name: _heat(where, "attribution" if alone else f"attribution[{name!r}]", heat, steps, channels)
+        name: _heat(where, "attribution" if alone else f"attribution[{name!r}]", heat, steps, channels, together)
         for name, heat in given.items()
     }
-    summed = mode == "combined" and any(np.ndim(heat) == 2 for heat in given.values())
-    if mode == "combined":
-        heats = {
-            name: reduce_channels(heat[:, None]) if np.ndim(given[name]) == 2 else heat[:, :1]
-            for name, heat in heats.items()
-        }
-
+    summed = together and any(np.ndim(heat) == 2 for heat in given.values())
     settings: dict[str, Any] = {"sign": sign, "percentile": percentile, "limit": limit}
     common = shared_scale(where, list(heats.values()), **settings)
     scales = {
         name: common if scale == "shared" else shared_scale(where, [heat], **settings) for name, heat in heats.items()
     }
 
+    members = [list(range(channels))] if together else [[i] for i in range(channels)]  # the channels of each panel
+    figure, rows = _sheet(members, together, 0 if alone else len(heats), title)
     edges = traces.edges(at)
-    strip = 0.0 if alone else 0.2 * len(heats)
-    parts = (
-        [list(range(channels))] if mode == "combined" else [[i] for i in range(channels)]
-    )  # the channels of each panel
-    curve = 2.3 if mode == "combined" else 1.15 if channels <= 4 else 0.8
-    legend = 0.3 * -(-channels // LEGEND) if mode == "combined" and channels > 1 else 0.0
-    height = len(parts) * (curve + strip + 0.12) + 0.65 + (0.3 if title else 0.0) + legend
-    figure = canvas.sheet(canvas.WIDTH, height, title=title)
-    rows = figure.subplots(
-        len(parts) * (1 if alone else 2),
-        1,
-        squeeze=False,
-        sharex=True,
-        gridspec_kw={"height_ratios": ([curve] if alone else [curve, strip]) * len(parts)},
-    )[:, 0]
-    canvas.space(figure, w_pad=0.06, h_pad=0.05, wspace=0.0, hspace=0.0)
-    for i, members in enumerate(parts):
+    for i, those in enumerate(members):
         axes = rows[i if alone else 2 * i]
-        last = i == len(parts) - 1
-        for k, channel in enumerate(members):
-            if mode == "curve":
-                traces.colored_curve(axes, at, curves[:, channel], heats[""][:, channel], scales[""])
-            else:
-                color, dashes = traces.COLORS[k % len(traces.COLORS)], traces.DASHES[k // len(traces.COLORS)]
-                traces.curve(axes, at, curves[:, channel], color, dashes, names[channel])
-        traces.frame(axes, curves[:, members])
-        y_label = names[members[0]] if len(members) == 1 else None
-        canvas.panel(axes, y_label=y_label, x_label=x_label if last and alone else None, frame=("left", "bottom"))
+        last = i == len(members) - 1
+        below = x_label if last else None
+        if mode == "curve":
+            traces.colored_curve(axes, at, curves[:, i], heats[""][:, i], scales[""])
+        else:
+            _draw_curves(axes, at, curves, names, those)
+        traces.frame(axes, curves[:, those])
+        y_label = names[i] if len(those) == 1 else None
+        canvas.panel(axes, y_label=y_label, x_label=below if alone else None, frame=("left", "bottom"))
         axes.yaxis.label.set_parse_math(False)
-        if alone:
-            if mode != "curve":
-                traces.strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
-            axes.tick_params(labelbottom=last)
-            continue
-        axes.tick_params(labelbottom=False)
-        below = rows[2 * i + 1]
-        for k, (name, heat) in enumerate(heats.items()):
-            traces.strip(below, edges, heat[:, i], scales[name], (len(heats) - k - 1, len(heats) - k))
-        canvas.panel(below, x_label=x_label if last else None, frame=("bottom",))
-        below.set(ylim=(0, len(heats)))
-        below.set_yticks(
-            [len(heats) - k - 0.5 for k in range(len(heats))],
-            labels=[canvas.wrap(name, 1.6, canvas.TICK, 1) for name in heats],
-        )
-        for label in below.get_yticklabels():
-            label.set_parse_math(False)
-        below.tick_params(left=False, labelbottom=last, bottom=last)
-        for line in range(1, len(heats)):
-            below.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
+        if alone and mode != "curve":
+            traces.strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
+        axes.tick_params(labelbottom=last and alone)
+        if not alone:
+            strips = {name: heat[:, i] for name, heat in heats.items()}
+            _draw_strips(rows[2 * i + 1], edges, strips, scales)
+            canvas.panel(rows[2 * i + 1], x_label=below, frame=("bottom",))
+            rows[2 * i + 1].tick_params(labelbottom=last, bottom=last)
     for axes in rows:
         axes.set_xlim(edges[0], edges[-1])
-    if legend:
+    if len(members[0]) > 1:
         _legend(rows[0])
+
     shares = scale == "method" and len(heats) > 1
     clipped = sum(part.clipped for part in scales.values())
     shown = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1) if shares else common
@@ -175,15 +137,7 @@ def time_series(
         label="share of the method's limit" if shares else LABELS[sign] + (", summed" if summed else ""),
         clipped=clipped > 0,
     )
-    notes = common.notes()
-    if shares:
-        unlimited = (
-            f"The limit covers {percentile:g} % of the non-zero magnitudes of each method; stronger ones saturate."
-        )
-        notes = [unlimited] if clipped and limit is None else []
-        for name, part in scales.items():
-            told = part.notes() if part.nan + part.inf or part.largest == 0 else []
-            notes += [f"{name}: {note}" for note in told if "saturate" not in note]
+    notes = _notes_of_shares(scales, percentile, clipped > 0 and limit is None) if shares else common.notes()
     if not np.isfinite(curves).all():
         notes.append(
             f"Gaps in the curves: {int((~np.isfinite(curves)).sum()):,} of {curves.size:,} values are NaN or inf."
@@ -192,14 +146,76 @@ def time_series(
     return figure
 
 
-def _heat(where: str, name: str, attribution: Any, steps: int, channels: int) -> np.ndarray:
-    """One attribution as `(time, channels)`."""
+def _curves(where: str, series: Any) -> np.ndarray:
+    """The series as `(time, channels)`."""
+    curves = checks.as_numbers(where, "series", series)
+    curves = curves[:, None] if curves.ndim == 1 else curves
+    if curves.ndim != 2 or curves.size == 0 or curves.shape[1] > MOST_CHANNELS:
+        hint = "; for one example of a batch give series[i]" if curves.ndim == 3 else ""
+        raise ValueError(
+            f"{where}: series must have shape (time,) or (time, channels), with at most {MOST_CHANNELS} channels, got "
+            f"{np.shape(series)}{hint}"
+        )
+    return curves
+
+
+def _heat(where: str, name: str, attribution: Any, steps: int, channels: int, together: bool) -> np.ndarray:
+    """One attribution, with an axis of panels behind that of time: of each channel, or of all together, summed."""
     heat = checks.as_numbers(where, name, attribution)
     if heat.shape == (steps,):
-        return np.repeat(heat[:, None], channels, axis=1)
+        return np.repeat(heat[:, None], 1 if together else channels, axis=1)
     if heat.shape != (steps, channels):
         raise ValueError(f"{where}: {name} must have shape ({steps},) or ({steps}, {channels}), got {heat.shape}")
-    return heat
+    return reduce_channels(heat[:, None]) if together else heat
+
+
+def _sheet(members: list[list[int]], together: bool, strips: int, title: str | None) -> tuple[canvas.Figure, Any]:
+    """The empty figure, and its panels from the top: for each list of channels one, and one for strips below it, if there are."""
+    channels = sum(map(len, members))
+    curve = 2.3 if together else 1.15 if channels <= 4 else 0.8
+    legend = 0.3 * -(-channels // LEGEND) if together and channels > 1 else 0.0
+    strip = 0.2 * strips
+    height = len(members) * (curve + strip + 0.12) + 0.65 + (0.3 if title else 0.0) + legend
+    figure = canvas.sheet(canvas.WIDTH, height, title=title)
+    heights = ([curve, strip] if strips else [curve]) * len(members)
+    rows = figure.subplots(len(heights), 1, squeeze=False, sharex=True, gridspec_kw={"height_ratios": heights})[:, 0]
+    canvas.space(figure, w_pad=0.06, h_pad=0.05, wspace=0.0, hspace=0.0)
+    return figure, rows
+
+
+def _draw_curves(axes: Axes, at: np.ndarray, curves: np.ndarray, names: Sequence[str], channels: list[int]) -> None:
+    """The curves of the channels that share a panel."""
+    for k, channel in enumerate(channels):
+        color, dashes = traces.COLORS[k % len(traces.COLORS)], traces.DASHES[k // len(traces.COLORS)]
+        traces.curve(axes, at, curves[:, channel], color, dashes, names[channel])
+
+
+def _draw_strips(axes: Axes, edges: np.ndarray, heats: dict[str, np.ndarray], scales: dict[str, Scale]) -> None:
+    """A strip of color for each method, the first at the top, with their names."""
+    count = len(heats)
+    for k, (name, heat) in enumerate(heats.items()):
+        traces.strip(axes, edges, heat, scales[name], (count - k - 1, count - k))
+    axes.set(ylim=(0, count))
+    labels = [canvas.wrap(name, 1.6, canvas.TICK, 1) for name in heats]
+    axes.set_yticks([count - k - 0.5 for k in range(count)], labels=labels)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
+    axes.tick_params(left=False)
+    for line in range(1, count):
+        axes.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
+
+
+def _notes_of_shares(scales: dict[str, Scale], percentile: float, saturated: bool) -> list[str]:
+    """What is said of methods on scales of their own; one scale for all has its own notes."""
+    notes = []
+    if saturated:
+        notes.append(
+            f"The limit covers {percentile:g} % of the non-zero magnitudes of each method; stronger ones saturate."
+        )
+    for name, part in scales.items():
+        told = part.notes() if part.nan + part.inf or part.largest == 0 else []
+        notes += [f"{name}: {note}" for note in told if "saturate" not in note]
+    return notes
 
 
 def _legend(axes: Axes) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxviz.checks import given
+from jaxviz.precision import at_least_float32
 from jaxviz.static import Static
 
 Loss = Callable[[Any, Any], jax.Array]
@@ -132,7 +133,7 @@ def mean(loss: Static, outputs: Any, targets: Any) -> jax.Array:
         raise TypeError(f"{name} {must}, of real numbers, got dtype {values.dtype}")
     if not jnp.issubdtype(values.dtype, jnp.floating):
         values = values.astype(jnp.float32)
-    return jnp.mean(values, dtype=values.dtype if jnp.finfo(values.dtype).bits >= 32 else jnp.float32)
+    return jnp.mean(at_least_float32(values))
 
 
 def _alike(name: str, outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -52,11 +52,6 @@ def check_chain(function: str, found: list[Weights], matrices: list[jax.Array], 
         )
 
 
-def precise(values: jax.Array) -> jax.Array:
-    """Values in float32 at least: a product over many layers keeps few digits in half precision."""
-    return values.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else values
-
-
 def product(one: jax.Array, other: jax.Array) -> jax.Array:
     """Products of matrices `(batch, tokens, tokens)`."""
     return jnp.matmul(one, other, precision=jax.lax.Precision.HIGHEST)

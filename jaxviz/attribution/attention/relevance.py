@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxviz import views
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.attention.decoders import crossed, passed_on
-from jaxviz.attribution.attention.layered import check_chain, identity, precise, product
+from jaxviz.attribution.attention.layered import check_chain, identity, product
 from jaxviz.attribution.attention.maps import check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
 from jaxviz.attribution.attention.view import tag_attention
@@ -18,6 +18,7 @@ from jaxviz.attribution.attention.weights import Weights, captured, weights
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import Edit, Program, evaluate
 from jaxviz.targets import Target, TargetLike, select
 
@@ -104,7 +105,7 @@ def _attention_x_gradient(model: Model, inputs: Any, target: Target, *, layers: 
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
     matrices, gradients = _with_gradients(program, leaves, found)
     passed = [
-        jax.nn.relu(precise(matrix) * precise(gradient)).mean(axis=1)
+        jax.nn.relu(at_least_float32(matrix) * at_least_float32(gradient)).mean(axis=1)
         for matrix, gradient in zip(matrices, gradients, strict=True)
     ]
     streams = crossed(found, passed)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import check_choice, prepare
-from jaxviz.attribution.attention.layered import check_chain, identity, precise, product
+from jaxviz.attribution.attention.layered import check_chain, identity, product
 from jaxviz.attribution.attention.maps import check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
 from jaxviz.attribution.attention.weights import captured, traced, weights
@@ -16,6 +16,7 @@ from jaxviz.attribution.caution import cautious
 from jaxviz.checks import check_number, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import evaluate
 from jaxviz.targets import Target, TargetLike
 
@@ -111,9 +112,9 @@ def _attention_rollout(
     _, values = evaluate(program, leaves, capture=[each.key for each in found], outputs=False)
     matrices = captured(found, values)
     check_chain("attention_rollout", found, matrices, chosen=layers is not None)
-    result = identity(precise(matrices[0][:, 0]))
+    result = identity(at_least_float32(matrices[0][:, 0]))
     for matrix in matrices:
-        fused = _FUSED[heads](precise(matrix), axis=1)
+        fused = _FUSED[heads](at_least_float32(matrix), axis=1)
         if discard is not None:
             fused = _without_smallest(fused, discard)
         share = jnp.asarray(residual).astype(fused.dtype)

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.cam.maps import Wanted
+from jaxviz.precision import at_least_float32
 
 
-def joined(wanted: Wanted, values: jax.Array) -> jax.Array:
+def channel_map(wanted: Wanted, values: jax.Array) -> jax.Array:
     """The map `(batch, *grid)` of weighted channels `(batch, *grid, channels)`, or these where they are wanted."""
     if wanted.channels:
         return values
@@ -22,8 +23,7 @@ def component(values: jax.Array) -> jax.Array:
     """The first principal component over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
     batch, *grid, channels = values.shape
     # An eigenvector of the smaller of the two Gram matrices, in float32 at least: half precision has no decomposition.
-    matrix = values.reshape(batch, -1, channels)
-    matrix = matrix.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else matrix
+    matrix = at_least_float32(values.reshape(batch, -1, channels))
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     highest = jax.lax.Precision.HIGHEST
     if matrix.shape[1] <= channels:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxviz.attribution.arguments import check_key, prepare_without_score
-from jaxviz.attribution.cam.channels import joined
+from jaxviz.attribution.cam.channels import channel_map
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
@@ -78,5 +78,5 @@ def _random_cam(wanted: Wanted, model: Model, inputs: Any, key: jax.Array) -> ja
     for index, values in enumerate(activations(wanted, model, inputs).values()):
         shape = (values.shape[0], *[1] * (values.ndim - 2), values.shape[-1])
         weights = jax.random.uniform(jax.random.fold_in(key, index), shape, values.dtype, -1, 1)
-        cams.append(joined(wanted, weights * values))
+        cams.append(channel_map(wanted, weights * values))
     return finish(wanted, cams, inputs)

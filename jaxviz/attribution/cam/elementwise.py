@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxviz.attribution.cam.combined import mapped
+from jaxviz.attribution.cam.gradient_map import gradient_map
 from jaxviz.attribution.cam.maps import Layers, Size, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.model import Model
@@ -64,7 +64,7 @@ def hires_cam(
         2020. arXiv:2011.08891.
     """
     asked = wanted("hires_cam", layer, side, relu, upsample, eigen_smooth, channels)
-    return mapped(_elementwise, asked, model, inputs, target)
+    return gradient_map(_elementwise, asked, model, inputs, target)
 
 
 @cautious
@@ -114,7 +114,9 @@ def layer_cam(
         P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng, Y. Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for
         Localization. IEEE Transactions on Image Processing 30, 2021.
     """
-    return mapped(_positive, wanted("layer_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
+    return gradient_map(
+        _positive, wanted("layer_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target
+    )
 
 
 def _elementwise(activation: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ from jaxviz.attribution.caution import cautious
 from jaxviz.checks import given
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import TargetLike
 
@@ -108,14 +109,13 @@ def feature_factorization(
 def _feature_factorization(wanted: Wanted, components: int, model: Model, inputs: Any, steps: Any) -> Factorization:
     (values,) = activations(wanted, model, inputs).values()
     *places, channels = values.shape
-    matrix = values.reshape(-1, channels)
+    matrix = at_least_float32(values.reshape(-1, channels))
     most = min(matrix.shape)
     if components > most:
         raise ValueError(
             f"{wanted.function}: components must be 1 to {most}, got {components}; layer {wanted.layer!r} has {channels} "
             f"channels, and {matrix.shape[0]} positions in all examples"
         )
-    matrix = matrix.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else matrix
     matrix = matrix - jnp.minimum(matrix.min(axis=0, keepdims=True), 0)
     maps, concepts = jax.lax.fori_loop(0, steps, functools.partial(_descend, matrix), _start(matrix, components))
     largest = maps.max(axis=0)

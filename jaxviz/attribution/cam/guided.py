@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxviz.attribution.arguments import prepare
-from jaxviz.attribution.cam.maps import Layers, Wanted, activations_and_gradients, combine, wanted
+from jaxviz.attribution.cam.maps import Layers, Wanted, activations_and_gradients, mean_over_layers, wanted
 from jaxviz.attribution.cam.weighted import mean_weighted
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules.guided import guided_backprop
@@ -84,7 +84,7 @@ def _product(wanted: Wanted, interpolation: str, model: Model, inputs: Any, targ
                 f"{wanted.function}: an input of shape {leaf.shape} has not as many spatial axes as the layer, whose map is "
                 f"{cams[0].shape}; explain it alone, and what else the model takes as a keyword of the model's constructor"
             )
-        cam = combine(wanted, cams, leaf.shape[1:-1], interpolation)
+        cam = mean_over_layers(wanted, cams, leaf.shape[1:-1], interpolation)
         return leaf * cam[..., None].astype(leaf.dtype)
 
     return jax.tree.map(times_map, guided)

@@ -13,6 +13,7 @@ from jaxviz.attribution.caution import cautious
 from jaxviz.checks import check_choice, check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import TargetLike
 
@@ -94,8 +95,7 @@ def _kpca_cam(wanted: Wanted, kernel: str, model: Model, inputs: Any, gamma: Any
 def _component(values: jax.Array, kernel: str, gamma: Any) -> jax.Array:
     """The first component of the kernel over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
     batch, *grid, channels = values.shape
-    matrix = values.reshape(batch, -1, channels)
-    matrix = matrix.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else matrix
+    matrix = at_least_float32(values.reshape(batch, -1, channels))
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     gram = _gram(matrix, kernel, jnp.asarray(1 / channels if gamma is None else gamma, matrix.dtype))
     rows = gram.mean(axis=1, keepdims=True)

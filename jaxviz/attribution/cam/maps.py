@@ -202,7 +202,7 @@ def finish(wanted: Wanted, cams: list[jax.Array], inputs: Any) -> jax.Array:
                 f"{wanted.function}: the layers have grids of several sizes, {', '.join(map(str, sorted(sizes)))}; give "
                 "upsample=True, or the size wanted"
             )
-        return combine(wanted, cams, None)
+        return mean_over_layers(wanted, cams, None)
     size = wanted.upsample if isinstance(wanted.upsample, tuple) else _spatial(wanted.function, axes, inputs)
     for cam in cams:
         if len(size) != cam.ndim - 1 - wanted.channels or not all(
@@ -212,10 +212,10 @@ def finish(wanted: Wanted, cams: list[jax.Array], inputs: Any) -> jax.Array:
                 f"{wanted.function}: upsample must be one positive int for each of the layer's "
                 f"{cam.ndim - 1 - wanted.channels} spatial axes, got {size}"
             )
-    return combine(wanted, cams, size)
+    return mean_over_layers(wanted, cams, size)
 
 
-def combine(
+def mean_over_layers(
     wanted: Wanted, cams: list[jax.Array], size: tuple[int, ...] | None, interpolation: str = "linear"
 ) -> jax.Array:
     """The map of one layer as it is; of a tuple of layers the mean, each as a share of its largest value in an example."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.baselines import baseline_like
-from jaxviz.attribution.cam.channels import component, joined
+from jaxviz.attribution.cam.channels import channel_map, component
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, resized, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import collect, scores_of
@@ -295,5 +295,5 @@ def _weighted(wanted: Wanted, weights: list[jax.Array], grids: OrderedDict[str, 
     cams = []
     for weight, grid in zip(weights, grids.values(), strict=True):
         shape = (grid.shape[0], *[1] * (grid.ndim - 2), grid.shape[-1])
-        cams.append(joined(wanted, weight.T.reshape(shape).astype(grid.dtype) * grid))
+        cams.append(channel_map(wanted, weight.T.reshape(shape).astype(grid.dtype) * grid))
     return finish(wanted, cams, inputs)

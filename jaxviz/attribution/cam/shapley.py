@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxviz.attribution.arguments import prepare
-from jaxviz.attribution.cam.channels import joined
+from jaxviz.attribution.cam.channels import channel_map
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, finish, wanted, with_curvatures
 from jaxviz.attribution.cam.weighted import mean_weighted
 from jaxviz.attribution.caution import cautious
@@ -79,5 +79,5 @@ def shapley_cam(
 @functools.partial(jit, static_argnums=0)
 def _shapley_cam(wanted: Wanted, model: Model, inputs: Any, target: Target) -> jax.Array:
     found = with_curvatures(wanted, model, inputs, target)
-    cams = [joined(wanted, mean_weighted(activation, slope - bend / 2)) for activation, slope, bend in found]
+    cams = [channel_map(wanted, mean_weighted(activation, slope - bend / 2)) for activation, slope, bend in found]
     return finish(wanted, cams, inputs)

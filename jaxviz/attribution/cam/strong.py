@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare_without_score
-from jaxviz.attribution.cam.channels import joined, positions
+from jaxviz.attribution.cam.channels import channel_map, positions
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import TargetLike
 
@@ -79,12 +80,12 @@ def fem_cam(
 @functools.partial(jit, static_argnums=0)
 def _fem_cam(wanted: Wanted, model: Model, inputs: Any, deviations: Any) -> jax.Array:
     grids = activations(wanted, model, inputs).values()
-    return finish(wanted, [joined(wanted, _strong(values, deviations)) for values in grids], inputs)
+    return finish(wanted, [channel_map(wanted, _strong(values, deviations)) for values in grids], inputs)
 
 
 def _strong(values: jax.Array, deviations: Any) -> jax.Array:
     """Each channel's mean where it is strong, elsewhere 0; means and deviations in float32 at least."""
-    wide = values.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else values
+    wide = at_least_float32(values)
     over: dict[str, Any] = {"axis": positions(values), "keepdims": True}
     mean = wide.mean(**over)
     is_strong = wide > mean + jnp.asarray(deviations, wide.dtype) * wide.std(**over)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.cam.channels import positions
-from jaxviz.attribution.cam.combined import mapped
+from jaxviz.attribution.cam.gradient_map import gradient_map
 from jaxviz.attribution.cam.maps import Layers, Size, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.model import Model
@@ -83,7 +83,7 @@ def grad_cam(
         via Gradient-based Localization. ICCV 2017. arXiv:1610.02391.
     """
     asked = wanted("grad_cam", layer, side, relu, upsample, eigen_smooth, channels)
-    return mapped(mean_weighted, asked, model, inputs, target)
+    return gradient_map(mean_weighted, asked, model, inputs, target)
 
 
 @cautious
@@ -134,7 +134,9 @@ def grad_cam_pp(
         A. Chattopadhyay, A. Sarkar, P. Howlader, V. N. Balasubramanian. Grad-CAM++: Improved Visual Explanations for Deep
         Convolutional Networks. WACV 2018. arXiv:1710.11063.
     """
-    return mapped(_plus_plus, wanted("grad_cam_pp", layer, side, relu, upsample, eigen_smooth), model, inputs, target)
+    return gradient_map(
+        _plus_plus, wanted("grad_cam_pp", layer, side, relu, upsample, eigen_smooth), model, inputs, target
+    )
 
 
 @cautious
@@ -186,7 +188,7 @@ def xgrad_cam(
         R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao, B. Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of
         CNNs. BMVC 2020. arXiv:2008.02312.
     """
-    return mapped(
+    return gradient_map(
         _activation_weighted, wanted("xgrad_cam", layer, side, relu, upsample, eigen_smooth), model, inputs, target
     )
 

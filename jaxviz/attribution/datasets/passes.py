@@ -1,20 +1,23 @@
 """Whole data sets: any method over all examples in batches, with running statistics, resumable."""
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.attribution.caution import largest_values, unwatched, warn
+from jaxviz import chunks
+from jaxviz.attribution.caution import unwatched, warn
+from jaxviz.attribution.datasets.calls import Call, check_takes_key
 from jaxviz.attribution.datasets.examples import Batch, batches
-from jaxviz.attribution.datasets.identity import Digest, identity, program_identity
+from jaxviz.attribution.datasets.identity import Digest
+from jaxviz.attribution.datasets.kept import Kept
 from jaxviz.attribution.datasets.moments import Moments
-from jaxviz.attribution.datasets.resumption import Kept, Record, State, filled, flattened, outline
+from jaxviz.attribution.datasets.outlines import filled, flattened, outline
+from jaxviz.attribution.datasets.record import Record
+from jaxviz.attribution.datasets.state import State, added
 from jaxviz.attribution.datasets.statistics import DatasetAttribution, Statistics
 from jaxviz.checks import check_flag, check_key
 from jaxviz.model import Model, check_model
@@ -97,14 +100,14 @@ def explain_dataset(
         )
     if key is not None:
         check_key(_NAME, key)
-        _check_takes_key(method)
+        check_takes_key(method)
     check_flag(_NAME, "keep", keep)
     check_flag(_NAME, "progress", progress)
     parts, total = batches(_NAME, dataset, labels, target, batch_size)
     first = next(parts, None)
     if first is None:
         raise ValueError(f"{_NAME}: dataset is empty, it has no batch")
-    call = _Call(method, model, key, settings)
+    call = Call(method, model, key, settings)
     record = Record(path, call.identity(first, total, target, keep) if path is not None else {})
     state = before = record.read()
     kept = Kept(path, state) if keep else None
@@ -116,14 +119,15 @@ def explain_dataset(
             kept.sync(state)
         record.write(state)
 
-    with _bar(progress, total) as advance, unwatched():
+    bar = chunks.bar("batches", total) if progress else contextlib.nullcontext(lambda count: None)
+    with bar as advance, unwatched():
         advance(state.batches)
         try:
             for batch, data, attribution in _one_ahead(_attributions(call, _chained(first, parts), state, path)):
                 structure, leaves = _on_host(attribution, batch.size)
                 if kept is not None:
                     kept.add(leaves)
-                state = _added(state, batch, data, structure, leaves)
+                state = added(state, batch, data, structure, leaves)
                 if record.due():
                     write(state)
                 advance(1)
@@ -134,46 +138,8 @@ def explain_dataset(
     return _result(state, kept)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """A method with all that it is called with but the data."""
-
-    method: Callable[..., Any]
-    model: Model
-    key: jax.Array | None
-    settings: dict[str, Any]
-
-    def __call__(self, batch: Batch) -> Any:
-        """The attribution of a batch."""
-        keys = {} if self.key is None else {"key": jax.random.fold_in(self.key, batch.number)}
-        try:
-            return self.method(self.model, batch.inputs, target=batch.target, **self.settings, **keys)
-        except Exception as error:
-            error.add_note(
-                f"{_NAME}: in batch {batch.number}, examples {batch.start} to {batch.start + batch.size - 1}"
-            )
-            raise
-
-    def identity(self, first: Batch, batches: int | None, target: Any, keep: bool) -> dict[str, str]:
-        """What the pass is, by names that messages can use."""
-        shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{['examples', *leaf.shape[1:]]}", first.inputs)
-        return {
-            "the method": identity(self.method),
-            "the model's program": program_identity(self.model, first.inputs),
-            "the model's parameters": identity(jax.tree.leaves((self.model.params, self.model.keywords))),
-            **{f"the setting {name}": identity(value) for name, value in sorted(self.settings.items())},
-            "key": identity(self.key),
-            "keep": identity(keep),
-            # One index per example is told with the data.
-            "target": "one per example" if np.ndim(target) and not callable(target) else identity(target),
-            "the shape of the inputs": identity(shapes),
-            "the number of batches": identity(batches),
-            "batch_size": identity(first.size),
-        }
-
-
 def _attributions(
-    call: _Call, parts: Iterable[Batch], state: State, path: Any
+    call: Call, parts: Iterable[Batch], state: State, path: Any
 ) -> Iterator[tuple[Batch, dict[str, str], Any]]:
     """Batches that are not in the state yet, with what identifies the data up to there, and with their attributions."""
     digests = {name: Digest() for name in ("inputs", "labels", "target")}
@@ -229,43 +195,6 @@ def _on_host(attribution: Any, size: int) -> tuple[Any, list[np.ndarray]]:
     return structure, leaves
 
 
-def _added(state: State, batch: Batch, data: dict[str, str], structure: Any, leaves: list[np.ndarray]) -> State:
-    """The state with one more batch."""
-    kinds = tuple((str(leaf.dtype), leaf.shape[1:]) for leaf in leaves)
-    if state.batches and (structure, kinds) != (state.structure, state.leaves):
-        raise ValueError(
-            f"{_NAME}: the method gave {state.leaves} (dtype, shape of an example) before, and {kinds} for batch {batch.number}"
-        )
-    largest = largest_values(leaves)
-    finite = np.isfinite(largest)
-    whole, classes = state.whole, dict(state.classes)
-    groups = [(None, finite)]
-    if batch.labels is not None:
-        groups = [(label, finite & (batch.labels == label)) for label in np.unique(batch.labels)]
-    for label, chosen in groups:
-        if not chosen.any():
-            continue
-        moments = tuple(Moments.of(leaf[chosen]) for leaf in leaves)
-        whole = _merged(whole, moments)
-        if label is not None:
-            classes[label.item()] = _merged(classes.get(label.item(), ()), moments)
-    return State(
-        state.batches + 1,
-        state.examples + batch.size,
-        state.left_out + int((~finite).sum()),
-        state.all_zero + int((largest == 0).sum()),
-        data,
-        structure,
-        kinds,
-        whole,
-        classes,
-    )
-
-
-def _merged(one: tuple[Moments, ...], other: tuple[Moments, ...]) -> tuple[Moments, ...]:
-    return tuple(a.merge(b) for a, b in zip(one, other, strict=True)) if one else other
-
-
 def _result(state: State, kept: Kept | None) -> DatasetAttribution:
     if not state.whole:
         raise ValueError(f"{_NAME}: the attributions of all {state.examples} examples have NaN or infinite values")
@@ -294,26 +223,3 @@ def _result(state: State, kept: Kept | None) -> DatasetAttribution:
 def _statistics(state: State, moments: tuple[Moments, ...]) -> Statistics:
     fill = lambda name: filled(state.structure, [getattr(one, name) for one in moments])
     return Statistics(moments[0].count, fill("mean"), fill("variance"), fill("low"), fill("high"), fill("absolute"))
-
-
-def _check_takes_key(method: Callable[..., Any]) -> None:
-    with contextlib.suppress(ValueError):  # it has no signature
-        parameters = inspect.signature(method).parameters
-        if "key" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            raise TypeError(
-                f"{_NAME}: key is given, but {getattr(method, '__name__', type(method).__name__)} takes none"
-            )
-
-
-@contextlib.contextmanager
-def _bar(progress: bool, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar of batches, if one is wanted, as the function that moves it on."""
-    if not progress:
-        yield lambda count: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        task = bar.add_task("batches", total=total)
-        yield lambda count: bar.advance(task, count)

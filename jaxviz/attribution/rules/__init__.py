@@ -9,13 +9,13 @@ from jaxviz.attribution.rules.composites import epsilon_gamma_box as epsilon_gam
 from jaxviz.attribution.rules.composites import epsilon_plus as epsilon_plus
 from jaxviz.attribution.rules.composites import epsilon_plus_flat as epsilon_plus_flat
 from jaxviz.attribution.rules.composites import excitation_backprop as excitation_backprop
+from jaxviz.attribution.rules.first_layers import Flat as Flat
+from jaxviz.attribution.rules.first_layers import WSquare as WSquare
+from jaxviz.attribution.rules.first_layers import ZBox as ZBox
 from jaxviz.attribution.rules.relevance import AlphaBeta as AlphaBeta
 from jaxviz.attribution.rules.relevance import Epsilon as Epsilon
-from jaxviz.attribution.rules.relevance import Flat as Flat
 from jaxviz.attribution.rules.relevance import Gamma as Gamma
 from jaxviz.attribution.rules.relevance import Norm as Norm
 from jaxviz.attribution.rules.relevance import Pass as Pass
-from jaxviz.attribution.rules.relevance import WSquare as WSquare
-from jaxviz.attribution.rules.relevance import ZBox as ZBox
 from jaxviz.attribution.rules.relevance import ZPlus as ZPlus
 from jaxviz.attribution.rules.stabilizers import Stabilizer as Stabilizer

@@ -7,7 +7,8 @@ from typing import Any
 
 import jax
 
-from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Flat, Gamma, Norm, Own, Pass, WSquare, ZBox, ZPlus
+from jaxviz.attribution.rules.first_layers import Flat, WSquare, ZBox
+from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Gamma, Norm, Own, Pass, ZPlus
 from jaxviz.attribution.rules.stabilizers import check_stabilizer
 from jaxviz.program import Where, paths
 from jaxviz.static import Static

@@ -12,12 +12,12 @@ from jaxviz.attribution.cuts import named
 from jaxviz.attribution.rules.composites import OPERATIONS, Composite, as_composite
 from jaxviz.attribution.rules.names import check_kinds, check_names
 from jaxviz.attribution.rules.pending import Gauge, Raw
-from jaxviz.attribution.rules.propagation import Propagation
+from jaxviz.attribution.rules.propagation import propagation
 from jaxviz.attribution.rules.relevance import Epsilon
 from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
-from jaxviz.program import Active, Program, evaluate, paths
+from jaxviz.program import Active, Program, Rules, evaluate, paths
 from jaxviz.targets import Target, TargetLike, select
 
 _EPSILON = Epsilon()
@@ -117,7 +117,7 @@ def lrp(
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
     check_composite("lrp", model, inputs, target, composite)
     if layer is None:
-        score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, Propagation(composite)), inputs)
+        score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, propagation(composite)), inputs)
         return back(score)[0]
     found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
@@ -125,7 +125,7 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    run = lambda gauges, inputs: rewritten(gauged(gauges), inputs, target, Propagation(composite))
+    run = lambda gauges, inputs: rewritten(gauged(gauges), inputs, target, propagation(composite))
     # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
     score, back = jax.vjp(run, gauges, inputs)
     return back(score)[0]
@@ -141,7 +141,7 @@ def check_composite(function: str, model: Model, inputs: Any, target: Target, co
     check_names(function, "composite.primitives", composite.primitives, program)
 
 
-def rewritten(model: Model, inputs: Any, target: Target, propagation: Propagation) -> Any:
+def rewritten(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
     """The score of each example, `(batch,)`, in which relevance takes the place of the derivative."""
     is_active = lambda leaf: isinstance(leaf, Active)
     value = lambda leaf: leaf.value if is_active(leaf) else leaf
@@ -150,7 +150,7 @@ def rewritten(model: Model, inputs: Any, target: Target, propagation: Propagatio
     plain = Model(model.apply, *jax.tree.map(value, (model.params, model.keywords), is_leaf=is_active))
 
     def run(program: Program) -> Any:
-        outputs, _ = evaluate(program, jax.tree.leaves(actives, is_leaf=is_active), rules=propagation.rules)
+        outputs, _ = evaluate(program, jax.tree.leaves(actives, is_leaf=is_active), rules=rules)
         return jax.tree.map(value, outputs, is_leaf=is_active)
 
     if target.function is not None:

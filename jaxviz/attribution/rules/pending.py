@@ -217,6 +217,11 @@ def is_active(value: Any) -> bool:
     return isinstance(value, Active)
 
 
+def is_inexact(value: Any) -> bool:
+    """Whether a value is of floating-point or complex numbers, so that it may have relevance."""
+    return jnp.issubdtype(jnp.result_type(value), jnp.inexact)
+
+
 def _flatten(pending: Any) -> tuple[Any, None]:
     return (pending.settled.value,), None
 

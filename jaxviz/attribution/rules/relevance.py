@@ -1,7 +1,8 @@
 """The rules of LRP: how the relevance of a layer's outputs is shared among its inputs.
 
 A rule is any `rule(layer, x, relevance) -> relevance of x`, where `layer` is an `Affine`. Where a rule has a stabilizer, a number
-is added to the denominator with its sign; a `Stabilizer`, or a function of the denominator, may stand in its place.
+is added to the denominator with its sign; a `Stabilizer`, or a function of the denominator, may stand in its place. Those for the
+first layers are in `first_layers.py`.
 """
 
 from dataclasses import dataclass, field
@@ -9,22 +10,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxviz.attribution.rules.affine import Affine
-from jaxviz.attribution.rules.stabilizers import check_stabilizer, share
-from jaxviz.checks import check_flag
+from jaxviz.attribution.rules.rule_settings import bias_setting, check_settings, register
+from jaxviz.attribution.rules.stabilizers import share
 from jaxviz.static import Static
 
-_register = jax.tree_util.register_dataclass  # so that another number in a rule is new data, not a new program
 
-
-def _bias() -> Any:
-    """The setting that rules with weights have: whether the bias takes part."""
-    return field(default=True, metadata={"static": True})
-
-
-@_register
+@register
 @dataclass(frozen=True)
 class Epsilon:
     """The epsilon rule: each input's share of z, of which epsilon absorbs some where z is small.
@@ -43,10 +36,10 @@ class Epsilon:
     """
 
     epsilon: Any = 1e-6
-    bias: bool = _bias()
+    bias: bool = bias_setting()
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_settings(self)
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
@@ -55,7 +48,7 @@ class Epsilon:
         return jax.tree.map(jnp.multiply, x, back(share(relevance, z, self.epsilon))[0])
 
 
-@_register
+@register
 @dataclass(frozen=True)
 class Norm:
     """The epsilon rule for what has no weights of its own (sums, means, average pooling), epsilon being a stabilizer only."""
@@ -63,14 +56,14 @@ class Norm:
     stabilizer: Any = 1e-6
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_settings(self)
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
         return Epsilon(self.stabilizer)(layer, x, relevance)
 
 
-@_register
+@register
 @dataclass(frozen=True)
 class Pass:
     """The relevance passes unchanged; for elementwise layers."""
@@ -84,7 +77,7 @@ class Pass:
         return relevance
 
 
-@_register
+@register
 @dataclass(frozen=True)
 class Gamma:
     """The gamma rule: as epsilon, with the contributions that have the sign of z favored.
@@ -107,10 +100,10 @@ class Gamma:
 
     gamma: Any = 0.25
     stabilizer: Any = 1e-6
-    bias: bool = _bias()
+    bias: bool = bias_setting()
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_settings(self)
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
@@ -135,7 +128,7 @@ class Gamma:
         return favoring(1) + favoring(-1)
 
 
-@_register
+@register
 @dataclass(frozen=True)
 class AlphaBeta:
     """The alpha-beta rule: positive and negative contributions are shared apart.
@@ -157,10 +150,10 @@ class AlphaBeta:
     alpha: Any = 2.0
     beta: Any = 1.0
     stabilizer: Any = 1e-6
-    bias: bool = _bias()
+    bias: bool = bias_setting()
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_settings(self)
         if all(isinstance(value, int | float) for value in (self.alpha, self.beta)) and self.alpha - self.beta != 1:
             raise ValueError(f"AlphaBeta: alpha - beta must be 1, got alpha={self.alpha}, beta={self.beta}")
 
@@ -173,7 +166,7 @@ class AlphaBeta:
         return alpha * first - beta * second
 
 
-@_register
+@register
 @dataclass(frozen=True)
 class ZPlus:
     """The z-plus rule: positive contributions only; alpha-beta with alpha=1 and beta=0.
@@ -191,10 +184,10 @@ class ZPlus:
     """
 
     stabilizer: Any = 1e-6
-    bias: bool = _bias()
+    bias: bool = bias_setting()
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_settings(self)
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
@@ -202,93 +195,7 @@ class ZPlus:
         return _signed(layer.positive, layer.negative, bias, x, relevance, self.stabilizer)
 
 
-@_register
-@dataclass(frozen=True)
-class ZBox:
-    """The z-box rule, for the first layer where inputs have a lowest and a highest possible value.
-
-    `R_i = sum_j (x_i w_ij - low_i w_ij+ - high_i w_ij-) / (the same summed over i) R_j`
-
-    Attributes:
-        low: the lowest possible value of the inputs (after what normalizes them), a number or an array that broadcasts to them;
-            channels being the last axis, an array `(channels,)` does.
-        high: the highest.
-        stabilizer: at least 0; added to the denominator with its sign.
-
-    References:
-        G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
-        Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479.
-    """
-
-    low: Any
-    high: Any
-    stabilizer: Any = 1e-6
-
-    def __post_init__(self) -> None:
-        _check(self, signed=("low", "high"))
-
-    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
-        """The relevance of x."""
-        low, high = (jnp.broadcast_to(jnp.asarray(bound).astype(x.dtype), x.shape) for bound in (self.low, self.high))
-        z, back = jax.vjp(
-            lambda x, low, high: layer.linear(x) - layer.positive(low) - layer.negative(high), x, low, high
-        )
-        return sum(map(jnp.multiply, (x, low, high), back(share(relevance, z, self.stabilizer))))
-
-
-@_register
-@dataclass(frozen=True)
-class WSquare:
-    """The w-square rule, for the first layer where inputs are not bounded: by weights, whatever the inputs.
-
-    `R_i = sum_j w_ij^2 / (sum_i w_ij^2 + bias^2) R_j`
-
-    Attributes:
-        stabilizer: at least 0; added to the denominator.
-        bias: False leaves the bias out of the denominator.
-
-    References:
-        G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
-        Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479.
-    """
-
-    stabilizer: Any = 1e-6
-    bias: bool = _bias()
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
-        """The relevance of x."""
-        z, back = jax.vjp(layer.squared, jnp.ones_like(x))
-        z = z + layer.bias**2 if self.bias and layer.bias is not None else z
-        return back(share(relevance, z, self.stabilizer))[0]
-
-
-@_register
-@dataclass(frozen=True)
-class Flat:
-    """The flat rule, for the first layers: to all inputs of an output alike.
-
-    `R_i = sum_j 1 / (number of inputs of j) R_j`
-
-    References:
-        S. Lapuschkin, S. Wäldchen, A. Binder, G. Montavon, W. Samek, K.-R. Müller. Unmasking Clever Hans Predictors and
-        Assessing What Machines Really Learn. Nature Communications 10, 2019. arXiv:1902.10178.
-    """
-
-    stabilizer: Any = 1e-6
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
-        """The relevance of x."""
-        z, back = jax.vjp(layer.flat, jnp.ones_like(x))
-        return back(share(relevance, z, self.stabilizer))[0]
-
-
-@_register
+@register
 @dataclass(frozen=True)
 class Own:
     """A function as a rule."""
@@ -312,17 +219,3 @@ def _signed(same: Any, other: Any, bias: Any, x: Any, relevance: Any, stabilizer
     parts = jnp.maximum(x, zero), jnp.minimum(x, zero)
     z, back = jax.vjp(lambda up, down: same(up) + other(down), *parts)
     return sum(map(jnp.multiply, parts, back(share(relevance, z + bias, stabilizer))))
-
-
-def _check(rule: Any, signed: tuple[str, ...] = ()) -> None:
-    """Raises unless the settings of a rule are numbers (at least 0 those that are to be), stabilizers and flags."""
-    name = type(rule).__name__
-    for setting, value in list(vars(rule).items()):
-        if setting == "bias":
-            object.__setattr__(rule, setting, check_flag(name, setting, value))
-        elif setting in ("epsilon", "stabilizer"):
-            object.__setattr__(rule, setting, check_stabilizer(name, setting, value))
-        elif isinstance(value, str | bool | list | None) or callable(value):
-            raise TypeError(f"{name}: {setting} must be a number, got {value!r}")
-        elif setting not in signed and isinstance(value, int | float | np.number) and not value >= 0:
-            raise ValueError(f"{name}: {setting} must be at least 0, got {value!r}")

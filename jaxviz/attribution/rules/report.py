@@ -14,7 +14,7 @@ from rich.table import Table
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.lrp import check_composite, rewritten
-from jaxviz.attribution.rules.propagation import Propagation
+from jaxviz.attribution.rules.propagation import propagation
 from jaxviz.attribution.rules.relevance import Epsilon, Own
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
@@ -137,11 +137,11 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
     def note(where: Where, operation: str, rule: Any) -> None:
         names.setdefault(_name(where, operation, rule), len(names))
 
-    score = jax.eval_shape(lambda inputs: rewritten(model, inputs, target, Propagation(composite, note)), inputs)
+    score = jax.eval_shape(lambda inputs: rewritten(model, inputs, target, propagation(composite, note)), inputs)
 
     def probed(inputs: Any, probes: Any) -> Any:
         probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
-        return rewritten(model, inputs, target, Propagation(composite, probe))
+        return rewritten(model, inputs, target, propagation(composite, probe))
 
     score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
     attribution, flows = back(score)

@@ -10,6 +10,7 @@ from jaxviz.attribution.cam.gradient_map import gradient_map
 from jaxviz.attribution.cam.maps import Layers, Size, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import TargetLike
 
@@ -201,14 +202,16 @@ def mean_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
 
 def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     # The paper's g^2 / (2 g^2 + g^3 sum(activation)) with g^2 canceled: what is small stays exact.
-    below = 2 + gradient * activation.sum(axis=positions(activation), keepdims=True)
+    values, slopes = at_least_float32(activation), at_least_float32(gradient)  # their sums are beyond half precision
+    below = 2 + slopes * values.sum(axis=positions(values), keepdims=True)
     is_zero = below == 0
-    shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(gradient) / jnp.where(is_zero, 1, below))
-    return shares.sum(axis=positions(shares), keepdims=True) * activation
+    shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(slopes) / jnp.where(is_zero, 1, below))
+    return (shares.sum(axis=positions(shares), keepdims=True) * values).astype(activation.dtype)
 
 
 def _activation_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    total = activation.sum(axis=positions(activation), keepdims=True)
+    values, slopes = at_least_float32(activation), at_least_float32(gradient)  # their sums are beyond half precision
+    total = values.sum(axis=positions(values), keepdims=True)
     is_zero = total == 0
-    weights = (gradient * activation).sum(axis=positions(activation), keepdims=True) / jnp.where(is_zero, 1, total)
-    return jnp.where(is_zero, jnp.zeros_like(weights), weights) * activation
+    weights = (slopes * values).sum(axis=positions(values), keepdims=True) / jnp.where(is_zero, 1, total)
+    return (jnp.where(is_zero, jnp.zeros_like(weights), weights) * values).astype(activation.dtype)

@@ -12,7 +12,7 @@ from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.biases import full_gradient
 from jaxviz.attribution.cam.channels import component, stretched
 from jaxviz.attribution.cam.maps import Layers, resized, wanted
-from jaxviz.attribution.cam.tokens import are_tokens, fitting, to_grid
+from jaxviz.attribution.cam.tokens import are_alike, are_tokens, fitting, to_grid
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -139,11 +139,7 @@ def _full_grad(
 
 
 def _has_place(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Whether a bias has the axes of the inputs: a batch, a grid of about their aspect ratio, and channels.
-
-    Of the heads, queries and keys of attention, say, some shapes have as many axes.
-    """
+    """Whether a bias has the axes of the inputs: a batch, a grid of about their aspect ratio, and channels."""
     if len(shape) != len(whole) or shape[0] != whole[0] or math.prod(shape[1:-1]) == 1:
         return False
-    scales = [side / other for side, other in zip(shape[1:-1], whole[1:-1], strict=True)]
-    return max(scales) <= 2 * min(scales)
+    return are_alike(shape[1:-1], whole[1:-1])

@@ -46,7 +46,7 @@ def grad_cam(
         target: as for `gradient`.
         relu: False keeps the map's negative values, which speak against the target.
         upsample: True resizes the map (linearly) to the spatial axes of the inputs: of the one input that has as many axes as the
-            layer. A tuple of ints is the size wanted; False leaves the layer's grid.
+            layer. A tuple of ints is the size wanted, whatever the layer's aspect ratio; False leaves the layer's grid.
         eigen_smooth: True makes the map of the weighted channels' first principal component over positions, in place of their
             sum: less of what few channels show alone, at the price of the map's scale and zero. Its sign is that of the sum.
         channels: True leaves out the sum over channels: a map of each, `relu` being of each, too.
@@ -56,7 +56,8 @@ def grad_cam(
 
     Raises:
         TypeError, ValueError: as for `gradient`, and if the layer is not found or has no spatial axes, its tokens make no grid,
-            or upsample does not tell a size.
+            or upsample does not tell a size, or is True and one of the layer's axes is reduced more than twice as much as another
+            (tokens by heads, say, are no grid).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv

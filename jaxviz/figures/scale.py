@@ -75,7 +75,7 @@ class Scale:
             said.append("No finite value to show.")
         elif self.largest == 0:
             kind = {"positive": "No positive value.", "negative": "No negative value."}
-            said.append(kind.get(self.sign, "All values are 0."))
+            said.append(kind.get(self.sign, f"All {'finite ' if self.nan + self.inf else ''}values are 0."))
         elif self.clipped:
             why = "" if self.percentile is None else f", the {self.percentile:g}th percentile of non-zero magnitudes"
             said.append(f"Colors saturate at {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")

@@ -79,6 +79,15 @@ def test_explanations_tell_what_is_missing():
     assert figure.axes[3].texts[0].get_text() == "No finite value to show."
 
 
+@pytest.mark.parametrize("scale", ["map", "method", "shared"])
+def test_a_caption_is_of_its_map_whatever_the_scale(scale):
+    heats = np.stack([np.full((4, 4), np.nan), np.zeros((4, 4)), np.eye(4)])
+    for many in (heats[:2], heats):
+        figure = explanations(np.zeros((len(many), 4, 4)), {"a": many}, scale=scale)
+        texts = [[text.get_text() for text in figure.axes[2 * i + 1].texts] for i in range(len(many))]
+        assert texts == [["No finite value to show."], ["All values are 0."], []][: len(many)]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

@@ -125,6 +125,22 @@ def test_borders_of_groups_are_where_groups_meet():
     assert len(heatmap(np.ones((2, 3)), groups=np.ones((2, 3), int)).axes[0].collections[0].get_segments()) == 0
 
 
+def test_pixels_of_images_that_are_not_finite_are_told():
+    """Yellow is said of in each figure that shows an image, whether its map is finite or not."""
+    image, heat = np.full((8, 8, 3), 0.5), np.eye(8)
+    image[:3, :, 1] = np.nan
+    said = "24 of the image's 64 pixels are NaN or inf, shown in yellow."
+    assert said in note(overlay(image, heat))
+    assert said in note(heatmaps([heat], images=[image]))
+    assert said in note(figures.explanations([image], {"a": [heat]}))
+    assert said in note(figures.explanations([image], {"a": [heat]}, overlaid=True, scale="shared"))
+    assert said in note(figures.image_grid([image]))
+    both = note(heatmaps([heat, heat], images=[image, 2 + image]))
+    assert "48 of the images' 128 pixels are NaN or inf" in both
+    assert "each stretched" in both
+    assert "NaN" not in note(overlay(np.ones((8, 8)), heat))
+
+
 def test_overlay_tells_that_it_stretched_the_image():
     assert "Image values -1 to 3 are shown as black to white." in note(overlay([[-1.0, 3.0]], [[1.0, 0.0]]))
 

@@ -68,6 +68,22 @@ def test_standardized_images_are_stretched():
     np.testing.assert_array_equal(overlay_rgb([[-2.0, 2.0]], [[0, 0]]), overlay_rgb([[0.0, 1.0]], [[0, 0]]))
 
 
+def test_alpha_is_not_stretched_with_the_colors():
+    colors = np.random.default_rng(0).normal(size=(4, 5, 3))
+    flat = np.zeros((4, 5))
+    opaque = overlay_rgb(colors, flat)
+    for alpha in (np.ones((4, 5, 1)), np.full((4, 5, 1), 1 + 1e-6)):
+        np.testing.assert_array_equal(overlay_rgb(np.concatenate([colors, alpha], axis=-1), flat), opaque)
+    half = np.concatenate([colors, np.full((4, 5, 1), 0.5)], axis=-1)
+    shares = (colors - colors.min()) / np.ptp(colors)
+    np.testing.assert_array_equal(overlay_rgb(half, flat), overlay_rgb((shares + 1) / 2, flat))
+    integers = np.random.default_rng(0).integers(256, size=(4, 5, 4))
+    integers[0, 0], integers[0, 1] = 0, 255  # so that stretching changes nothing
+    np.testing.assert_array_equal(overlay_rgb(integers, flat), overlay_rgb(integers.astype(np.uint8), flat))
+    with pytest.raises(ValueError, match=r"the fourth channel of image, alpha, must be in \[0, 1\], got 128 to 128"):
+        overlay_rgb(np.concatenate([colors, np.full((4, 5, 1), 128.0)], axis=-1), flat)
+
+
 def test_kinds_of_images_agree():
     heat = np.array([[0.5, -1.0]])
     image = np.array([[0.0, 1.0]])

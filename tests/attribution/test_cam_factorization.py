@@ -100,6 +100,18 @@ def test_concepts_of_any_scale(scale):
     close(np.asarray(found.maps, np.float64) @ np.asarray(found.concepts, np.float64), matrix, 5e-2)
 
 
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # it is meant to be
+def test_what_the_warning_advises_takes_it():
+    """`diagnose` looks at the maps: concepts are of all examples together."""
+    images = jnp.asarray(RANDOM.uniform(size=(3, 6, 2)), jnp.float32)
+    factorization = jv.feature_factorization(GRID, images, layer="grid", components=2)
+    found = jv.diagnose(GRID, images, factorization)
+    assert "attribution" in found.seen
+    assert not any(code.startswith("attribution") for code in found.codes)
+    nothing = jv.feature_factorization(GRID, jnp.zeros_like(images), layer="grid", components=2)
+    assert "attribution_zero" in jv.diagnose(GRID, images, nothing).codes
+
+
 def test_a_pattern_is_not_to_be_a_tuple():
     model = jv.Model.from_function(lambda params, x: jv.tag(jv.tag(x, "grid_0") * 2, "grid_1").sum(axis=(1, 2)), ())
     with pytest.raises(ValueError, match=r"layer 'grid_\*' fits 2 layers; give one of them: grid_0, grid_1"):

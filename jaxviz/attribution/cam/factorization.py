@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import check_count, prepare_without_score
 from jaxviz.attribution.cam.maps import Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import of_whole_batch, without_score
 from jaxviz.checks import given
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -33,6 +34,8 @@ class Factorization(NamedTuple):
 
 
 @cautious
+@without_score
+@of_whole_batch
 def feature_factorization(
     model: Model,
     inputs: Any,

@@ -11,6 +11,7 @@ from jaxviz.attribution.arguments import prepare_without_score
 from jaxviz.attribution.cam.channels import centered, kernel_component
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.checks import check_choice, check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -21,6 +22,7 @@ KERNELS = ("linear", "polynomial", "rbf", "sigmoid", "cosine")
 
 
 @cautious
+@without_score
 def kpca_cam(
     model: Model,
     inputs: Any,

@@ -10,6 +10,7 @@ from jaxviz.attribution.arguments import prepare_without_score
 from jaxviz.attribution.cam.channels import channel_map, positions
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -19,6 +20,7 @@ from jaxviz.targets import TargetLike
 
 
 @cautious
+@without_score
 def fem_cam(
     model: Model,
     inputs: Any,

@@ -46,6 +46,7 @@ print(f"accuracy on {len(inputs)} held-out tumors: {right.mean():.1%}")
 
 # The score is the evidence for "malignant"; the baseline, zeros, is the mean tumor of the training set.
 evidence = lambda logits: logits[:, 1] - logits[:, 0]
+scores, mean_tumor = np.asarray(evidence(model(inputs))), float(evidence(model(jnp.zeros_like(inputs[:1])))[0])
 methods = {
     "integrated gradients": jv.integrated_gradients(model, inputs, target=evidence),
     "Shapley sampling": jv.shapley_sampling(
@@ -80,7 +81,9 @@ with jv.tensorboard.Writer(arguments.logdir, start_step=int(state.step)) as writ
             values=measures[i],
             most=10,
             x_label="evidence for malignant",
-            title=f"{truth}; the network: malignant by {shares[i]:.1%}",
+            # What the bars sum to leads from the one score to the other.
+            title=f"{truth}; the network: malignant by {shares[i]:.1%}\n"
+            f"evidence {mean_tumor:.2f} for the mean tumor, {scores[i]:.2f} for this one",
         )
     for name, figure in figures.items():
         figure.savefig(arguments.logdir / f"{name}.png")

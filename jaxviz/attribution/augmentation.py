@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import check_has_mean, target_for
 from jaxviz.checks import check_count, check_number, given
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -44,8 +45,9 @@ def augmented(
         laid out as the inputs are is not flipped with them.
 
     Raises:
-        TypeError, ValueError: if method cannot be called, flips has other than None and axes of at least 1, or factors has other
-            than finite numbers; when called, as the method, and if an axis is not there in the inputs or in the result.
+        TypeError, ValueError: if method cannot be called or its results have no mean (`feature_factorization`), flips has other
+            than None and axes of at least 1, or factors has other than finite numbers; when called, as the method, and if an
+            axis is not there in the inputs or in the result.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -68,6 +70,7 @@ def augmented(
         raise TypeError(
             f"{name}: method must be an attribution method such as jaxviz.grad_cam, got {type(method).__name__}"
         )
+    check_has_mean(name, method)
     for setting, values in (("flips", flips), ("factors", factors)):
         if not isinstance(values, tuple) or not values:
             raise TypeError(f"{name}: {setting} must be a tuple of at least one entry, got {given(values)}")
@@ -91,7 +94,8 @@ class Augmented:
     @cautious
     def __call__(self, model: Model, inputs: Any, *, target: TargetLike = None, **settings: Any) -> Any:
         """The mean attribution; see `augmented`."""
-        inputs, prepared = prepare(self.name, model, inputs, target, differentiable=False)
+        chosen_target = target_for(self.method, target)
+        inputs, prepared = prepare(self.name, model, inputs, chosen_target, differentiable=False)
         shapes = jax.tree.map(jnp.shape, inputs)
         total = None
         for axis, factor in itertools.product(self.flips, self.factors):

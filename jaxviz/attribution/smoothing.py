@@ -13,6 +13,7 @@ from jaxviz import chunks
 from jaxviz.attribution.arguments import check_choice, check_count, check_key, prepare
 from jaxviz.attribution.baselines import baseline_set
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import check_has_mean, target_for
 from jaxviz.attribution.settings import defaults, signature, split
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -54,8 +55,8 @@ def smooth(
         for several inputs: each sample of each example then has one of them, drawn evenly.
 
     Raises:
-        TypeError, ValueError: if method cannot be called, or a setting is out of its range; when called, as the method, and if
-            key is missing.
+        TypeError, ValueError: if method cannot be called or its results have no mean (`feature_factorization`), or a setting is
+            out of its range; when called, as the method, and if key is missing.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -82,6 +83,7 @@ def smooth(
         raise TypeError(
             f"smooth: method must be an attribution method such as jaxviz.gradient, got {type(method).__name__}"
         )
+    check_has_mean("smooth", method)
     check_count("smooth", "samples", samples)
     if reduce == "variance" and samples < 2:
         raise ValueError(f"smooth: reduce='variance' needs at least 2 samples, got {samples}")
@@ -125,7 +127,7 @@ class Smooth:
     ) -> Any:
         """The smoothed attribution; see `smooth`."""
         name = self.name
-        inputs, prepared = prepare(name, model, inputs, target)
+        inputs, prepared = prepare(name, model, inputs, target_for(self.method, target))
         key = check_key(name, key)
         chunks.check_chunk_size(name, chunk_size)
         leaves = jax.tree.leaves(inputs)

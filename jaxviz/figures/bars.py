@@ -96,7 +96,7 @@ def attribution_bars(
             else f"{canvas.wrap(name, inches, canvas.LABEL, 2)}\nsum {canvas.short(total)}"
         )
         _panel(axes, row, scale, bars, inches, bool(len(rest)))
-        canvas.panel(axes, title=heading, x_label=x_label, frame=("bottom",))
+        canvas.panel(axes, title=heading, x_label=canvas.wrap(x_label, inches, canvas.LABEL), frame=("bottom",))
         axes.title.set(size=canvas.LABEL, linespacing=1.2)
     for row_of_panels in panels:
         axes = row_of_panels[0]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxviz.figures import canvas, checks, palette, panels
-from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image, to_bytes
+from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image, notes_of_images, to_bytes
 from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale
 
 
@@ -109,8 +109,7 @@ def explanations(
     share = None if every else f"share of the {scale}'s limit"
     panels.bar(sheet.figure, list(sheet.cells.flat), unit, label or share, mode)
     notes = every.notes() if every else _notes_of_shares(tables, scale, percentile, clipped)
-    if any(note for _, note in pictures):
-        notes.append("Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white.")
+    notes += notes_of_images(pictures)
     if right is not None:
         notes.append("Frames: thin blue for right answers, thick orange for wrong ones.")
     canvas.add_notes(sheet.figure, notes)
@@ -160,8 +159,11 @@ def _heats(where: str, name: str, maps: Any, pictures: list[Any], channels: Redu
     items = panels.items(where, name, maps)
     if len(items) != len(pictures):
         raise ValueError(f"{where}: {name} must hold one map per image, {len(pictures)} in all, got {len(items)}")
-    heats = [as_map(where, item, channels, f"{name}[{i}]") for i, item in enumerate(items)]
-    return [fit_to_image(where, heat, *picture.shape[:2]) for heat, (picture, _) in zip(heats, pictures, strict=True)]
+    heats = []
+    for i, (item, (picture, _)) in enumerate(zip(items, pictures, strict=True)):
+        heat = as_map(where, item, channels, f"{name}[{i}]", picture.shape[:2])
+        heats.append(fit_to_image(where, heat, *picture.shape[:2]))
+    return heats
 
 
 def _draw_image(sheet: _Sheet, row: int, picture: np.ndarray, text: str | None, right: bool | None) -> None:
@@ -190,8 +192,9 @@ def _draw_map(
     panels.draw(axes, heat, scale, picture, mode)
     heading = canvas.wrap(method, sheet.side, sheet.size) if row < sheet.headings else None
     canvas.picture_panel(axes, title=heading, size=sheet.size)
-    if scale.largest == 0:
-        text = "\n".join(scale.notes()[-1:])
+    own = shared_scale("explanations", [heat], sign=scale.sign)  # other maps may share the scale
+    if own.largest == 0:
+        text = "\n".join(own.notes()[-1:])
         color = palette.FAINT if mode == "mask" else palette.MUTED
         canvas.write(axes, 0.5, 0.5, text, size=canvas.NOTE, color=color, transform=axes.transAxes, wrap=True)
 

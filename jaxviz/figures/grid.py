@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxviz.figures import canvas, checks, palette
-from jaxviz.figures.rgb import as_rgb, to_bytes
+from jaxviz.figures.rgb import as_rgb, notes_of_images, to_bytes
 
 LIMIT = 400
 
@@ -96,7 +96,8 @@ def image_grid(
     given = list(images) if isinstance(images, list | tuple) else list(np.atleast_1d(np.asarray(images)))
     if not 1 <= len(given) <= LIMIT:
         raise ValueError(f"{where}: images must hold 1 to {LIMIT} images, got {len(given)}")
-    pictures, notes = zip(*(as_rgb(where, item, f"images[{i}]") for i, item in enumerate(given)), strict=True)
+    pictures = [as_rgb(where, item, f"images[{i}]") for i, item in enumerate(given)]
+    said = notes_of_images(pictures)
     names = checks.check_names(where, "titles", titles, len(given), "image")
     right = None if correct is None else [bool(value) for value in np.asarray(correct).ravel()]
     if right is not None and len(right) != len(given):
@@ -108,11 +109,11 @@ def image_grid(
     size = canvas.TICK if side > 0.7 else canvas.TICK * max(side / 0.7, 0.5)
     texts = None if names is None else [canvas.wrap(name, side, size) for name in names]
     lines = 0 if texts is None else max(text.count("\n") + 1 for text in texts)
-    ratio = min(max(float(np.median([picture.shape[0] / picture.shape[1] for picture in pictures])), 0.2), 3.0)
+    ratio = min(max(float(np.median([picture.shape[0] / picture.shape[1] for picture, _ in pictures])), 0.2), 3.0)
     height = (
         rows * (side * ratio * 0.94 + lines * size * 1.25 / 72 + 0.06)
         + (0.45 if title else 0.1)
-        + (0.25 if any(notes) or right else 0)
+        + (0.25 if said or right else 0)
     )
     figure = canvas.sheet(max(side * columns, 2.4), height, title=title, layout="compressed")
     if side < 0.7:
@@ -121,16 +122,11 @@ def image_grid(
         if i >= len(given):
             axes.set_axis_off()
             continue
-        axes.imshow(to_bytes(pictures[i]), interpolation="nearest", origin="upper", aspect="equal")
+        axes.imshow(to_bytes(pictures[i][0]), interpolation="nearest", origin="upper", aspect="equal")
         color, width = (
             (palette.FAINT, 0.8) if right is None else ((palette.RIGHT, 1.2) if right[i] else (palette.WRONG, 3.5))
         )
         canvas.picture_panel(axes, title=None if texts is None else texts[i], size=size, color=color, width=width)
-    said = (
-        ["Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white."]
-        if any(notes)
-        else []
-    )
     if right is not None:
         said.append(f"{sum(right)} of {len(right)} right (thin blue frame); wrong: thick orange frame.")
     canvas.add_notes(figure, said)

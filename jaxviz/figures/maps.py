@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jaxviz.figures import canvas, checks, panels
-from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image
+from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image, notes_of_images
 from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale
 
 
@@ -38,7 +38,7 @@ def heatmap(
         A matplotlib figure.
 
     Raises:
-        ValueError: a bad shape, sign, percentile or limit.
+        ValueError: a bad shape (a batch of one map, too), sign, percentile or limit.
         TypeError: the attribution is not made of real numbers, or groups not of integers.
 
     Example:
@@ -87,7 +87,8 @@ def overlay(
         A matplotlib figure.
 
     Raises:
-        ValueError: a bad shape, mode, sign, percentile or limit; `sign="all"` in a mode that cannot tell signs apart.
+        ValueError: a bad shape (a batch of one map, too), mode, sign, percentile or limit; `sign="all"` in a
+            mode that cannot tell signs apart.
         TypeError: image or attribution are not made of real numbers, or groups not of integers.
 
     Example:
@@ -96,10 +97,12 @@ def overlay(
         (1, 2, 3)
     """
     check_mode("overlay", mode, sign)
-    colors, note = as_rgb("overlay", image)
-    heat = fit_to_image("overlay", as_map("overlay", attribution, channels), *colors.shape[:2])
+    picture = as_rgb("overlay", image)
+    colors = picture[0]
+    heat = as_map("overlay", attribution, channels, picture=colors.shape[:2])
+    heat = fit_to_image("overlay", heat, *colors.shape[:2])
     scale = shared_scale("overlay", [heat], sign=sign, percentile=percentile, limit=limit)
-    return _single("overlay", heat, scale, colors, [] if note is None else [note], groups, title, mode)
+    return _single("overlay", heat, scale, colors, notes_of_images([picture]), groups, title, mode)
 
 
 def _single(
@@ -169,28 +172,24 @@ def heatmaps(
     check_mode("heatmaps", mode, sign)
     if images is None and mode != "blend":
         raise ValueError(f"heatmaps: mode {mode!r} shows images through their maps: give images")
-    heats = [
-        as_map("heatmaps", item, channels, f"attributions[{i}]")
-        for i, item in enumerate(panels.items("heatmaps", "attributions", attributions))
-    ]
-    if not 1 <= len(heats) <= 100:
-        raise ValueError(f"heatmaps: attributions must hold 1 to 100 maps, got {len(heats)}")
-    names = checks.check_names("heatmaps", "titles", titles, len(heats), "attribution")
+    maps = panels.items("heatmaps", "attributions", attributions)
+    if not 1 <= len(maps) <= 100:
+        raise ValueError(f"heatmaps: attributions must hold 1 to 100 maps, got {len(maps)}")
+    names = checks.check_names("heatmaps", "titles", titles, len(maps), "attribution")
     columns = None if columns is None else checks.check_count("heatmaps", "columns", columns)
-    colors: list[np.ndarray | None] = [None] * len(heats)
-    notes: list[str] = []
+    pictures: list[tuple[np.ndarray, str | None]] = []
     if images is not None:
         given = panels.items("heatmaps", "images", images)
-        if len(given) != len(heats):
-            raise ValueError(f"heatmaps: images must be as many as attributions, {len(heats)}, got {len(given)}")
+        if len(given) != len(maps):
+            raise ValueError(f"heatmaps: images must be as many as attributions, {len(maps)}, got {len(given)}")
         for i, item in enumerate(given):
-            picture, note = as_rgb("heatmaps", item, f"images[{i}]")
-            heats[i] = fit_to_image("heatmaps", heats[i], *picture.shape[:2])
-            colors[i] = picture
-            if note is not None and not notes:
-                notes.append(
-                    "Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white."
-                )
+            pictures.append(as_rgb("heatmaps", item, f"images[{i}]"))
+    colors: list[np.ndarray | None] = [color for color, _ in pictures] if pictures else [None] * len(maps)
+    heats = []
+    for i, (item, color) in enumerate(zip(maps, colors, strict=True)):
+        size = None if color is None else color.shape[:2]
+        heat = as_map("heatmaps", item, channels, f"attributions[{i}]", size)
+        heats.append(heat if size is None else fit_to_image("heatmaps", heat, *size))
     scale = shared_scale("heatmaps", heats, sign=sign, percentile=percentile, limit=limit)
 
     rows, columns = canvas.grid_shape(len(heats), columns, 5)
@@ -206,5 +205,5 @@ def heatmaps(
         panels.draw(axes, heats[i], scale, colors[i], mode)
         canvas.picture_panel(axes, title=None if names is None else canvas.wrap(names[i], side, canvas.LABEL))
     panels.bar(figure, list(grid.flat), scale, mode=mode)
-    canvas.add_notes(figure, notes + scale.notes())
+    canvas.add_notes(figure, notes_of_images(pictures) + scale.notes())
     return figure

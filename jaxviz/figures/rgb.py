@@ -1,5 +1,6 @@
 """Pictures as plain arrays: an attribution, or an image under its attribution, as `(H, W, 3)` uint8. No matplotlib."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ Mode: TypeAlias = Literal["blend", "mask", "alpha"]
 
 MODES = ("blend", "mask", "alpha")
 GRAY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+ROUNDING = 1e-3  # by which alpha may be beyond [0, 1], from resampling for instance
 FADE = 0.55  # black of the image becomes 1 - FADE under an overlay, so that the colors keep their meaning
 
 
@@ -19,7 +21,7 @@ def as_rgb(where: str, image: Any, name: str = "image") -> tuple[np.ndarray, str
     """An image as `(H, W, 3)` float64 in [0, 1] (not finite stays), and a note where its values were rescaled.
 
     uint8 is divided by 255; floats in [0, 1] stay; floats beyond (a standardized input) are stretched from their own minimum and
-    maximum to [0, 1]. Alpha, a fourth channel, is laid on white.
+    maximum to [0, 1]. Alpha, a fourth channel, is no color: it is not stretched with them, and they are laid on white.
     """
     values = checks.as_numbers(where, name, image)
     given = np.asarray(image)
@@ -30,6 +32,7 @@ def as_rgb(where: str, image: Any, name: str = "image") -> tuple[np.ndarray, str
             f"{where}: {name} must have shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {given.shape}"
         )
     note = None
+    values, alpha = values[..., :3], values[..., 3:]
     if given.dtype == np.uint8:
         values = values / 255
     elif given.dtype.kind != "b":
@@ -38,10 +41,36 @@ def as_rgb(where: str, image: Any, name: str = "image") -> tuple[np.ndarray, str
         if low < 0 or high > 1:
             values = (values - low) / (high - low) if high > low else np.where(np.isfinite(values), 0.5, values)
             note = f"Image values {low:.3g} to {high:.3g} are shown as black to white."
-    if values.shape[-1] == 4:
-        alpha = values[..., 3:]
-        values = values[..., :3] * alpha + (1 - alpha)
+    if alpha.size:
+        alpha = _shares(where, name, alpha, given.dtype)
+        values = values * alpha + (1 - alpha)
     return np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values, note
+
+
+def _shares(where: str, name: str, alpha: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Alpha as shares of opaque: integers are of 255 unless none is above 1, floats are shares already."""
+    finite = alpha[np.isfinite(alpha)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if dtype == np.uint8 or (dtype.kind in "iu" and high > 1):
+        alpha, low, high = alpha / 255, low / 255, high / 255
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"{where}: the fourth channel of {name}, alpha, must be in [0, 1], got {low:.3g} to {high:.3g}"
+        )
+    return np.clip(alpha, 0, 1)
+
+
+def notes_of_images(pictures: Sequence[tuple[np.ndarray, str | None]]) -> list[str]:
+    """What is to be told of the images that a figure shows: pictures and notes of `as_rgb`."""
+    notes = [note for _, note in pictures if note is not None]
+    if notes and len(pictures) > 1:
+        notes = ["Images with values beyond [0, 1] are each stretched: minimum shown as black, maximum as white."]
+    missing = sum(int((~np.isfinite(picture).all(axis=-1)).sum()) for picture, _ in pictures)
+    if missing:
+        total = sum(picture.shape[0] * picture.shape[1] for picture, _ in pictures)
+        whose = "the image's" if len(pictures) == 1 else "the images'"
+        notes.append(f"{missing:,} of {whose} {total:,} pixels are NaN or inf, shown in yellow.")
+    return notes
 
 
 def to_bytes(colors: np.ndarray) -> np.ndarray:
@@ -121,7 +150,7 @@ def heatmap_rgb(
         `(H, W, 3)` uint8.
 
     Raises:
-        ValueError: a bad shape, sign, percentile or limit.
+        ValueError: a bad shape (a batch of one map, too), sign, percentile or limit.
         TypeError: the attribution is not made of real numbers.
 
     Example:
@@ -164,7 +193,8 @@ def overlay_rgb(
         `(H, W, 3)` uint8. Pixels where image or attribution are NaN or inf are yellow.
 
     Raises:
-        ValueError: a bad shape, mode, sign, percentile or limit; a mode that cannot tell signs apart with `sign="all"`.
+        ValueError: a bad shape (a batch of one map, too), mode, sign, percentile or limit; a mode that cannot tell
+            signs apart with `sign="all"`.
         TypeError: image or attribution are not made of real numbers.
 
     Example:
@@ -178,6 +208,7 @@ def overlay_rgb(
     """
     check_mode("overlay_rgb", mode, sign)
     colors, _ = as_rgb("overlay_rgb", image)
-    heat = fit_to_image("overlay_rgb", as_map("overlay_rgb", attribution, channels), *colors.shape[:2])
+    heat = as_map("overlay_rgb", attribution, channels, picture=colors.shape[:2])
+    heat = fit_to_image("overlay_rgb", heat, *colors.shape[:2])
     scale = shared_scale("overlay_rgb", [heat], sign=sign, percentile=percentile, limit=limit)
     return to_bytes(lay(colors, signed_part(heat, sign), scale, mode))

@@ -75,7 +75,7 @@ class Scale:
             said.append("No finite value to show.")
         elif self.largest == 0:
             kind = {"positive": "No positive value.", "negative": "No negative value."}
-            said.append(kind.get(self.sign, "All values are 0."))
+            said.append(kind.get(self.sign, f"All {'finite ' if self.nan + self.inf else ''}values are 0."))
         elif self.clipped:
             why = "" if self.percentile is None else f", the {self.percentile:g}th percentile of non-zero magnitudes"
             said.append(f"Colors saturate at {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")
@@ -204,13 +204,35 @@ def normalize(
     return scale.share(signed_part(array, sign))
 
 
-def as_map(where: str, attribution: Any, channels: Reduction = "sum", name: str = "attribution") -> np.ndarray:
-    """One attribution as a map `(H, W)`: `(H, W, C)` has its channels reduced, `(H, W)` stays."""
+def as_map(
+    where: str,
+    attribution: Any,
+    channels: Reduction = "sum",
+    name: str = "attribution",
+    picture: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """One attribution as a map `(H, W)`: `(H, W, C)` has its channels reduced, `(H, W)` stays; batches of maps are refused.
+
+    `picture` is the height and width of the image that the map is of, where there is one.
+    """
     values = checks.as_numbers(where, name, attribution)
     if values.ndim == 3 and values.size:
+        _check_no_batch(where, name, values.shape, picture)
         return reduce_channels(values, channels)
     if values.ndim != 2 or values.size == 0:
         hint = f"; for one example of a batch give {name}[i], for several call heatmaps" if values.ndim == 4 else ""
         raise ValueError(f"{where}: {name} must have shape (H, W) or (H, W, C), got {values.shape}{hint}")
     checks.check_choice(where, "channels", channels, REDUCTIONS)
     return values
+
+
+def _check_no_batch(where: str, name: str, shape: tuple[int, ...], picture: tuple[int, ...] | None) -> None:
+    """Raises where what is rather a batch `(n, H, W)` would be read as `(H, W, C)`: its rows would be drawn as columns."""
+    must = f"{where}: {name} must have shape (H, W) or (H, W, C), got {shape}"
+    if shape[0] == 1 and (picture is None or picture[0] > 1):
+        row = f"; a picture of one row: reduce_channels({name})" if picture is None else ""
+        raise ValueError(f"{must}, which looks like a batch of one map: give {name}[0]{row}")
+    if picture is not None and shape[1:] == picture != shape[:2]:
+        raise ValueError(
+            f"{must}, whose last two axes are those of the image: for one map of a batch give {name}[i]; channels come last"
+        )

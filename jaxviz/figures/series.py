@@ -47,7 +47,7 @@ def time_series(
             colors then show shares of the method's limit).
         sign: "all", "positive", "negative" or "absolute"; see `normalize`.
         percentile: the share of the non-zero magnitudes within a scale, in %, within the colors' range; see `normalize`.
-        limit: the magnitude at which the colors saturate, for one scale over several figures.
+        limit: the magnitude at which the colors saturate, for one scale over several figures; with `scale="shared"`.
         x_label: what the times are, and in what unit.
         title: a title.
 
@@ -56,7 +56,7 @@ def time_series(
 
     Raises:
         ValueError: a bad shape, too many channels or methods, counts that differ, times that do not increase, a bad mode, scale,
-            sign, percentile or limit; several methods in the mode "curve".
+            sign, percentile or limit; several methods in the mode "curve"; a limit with `scale="method"`.
         TypeError: something is not made of real numbers.
 
     Example:
@@ -72,6 +72,8 @@ def time_series(
     where = "time_series"
     checks.check_choice(where, "mode", mode, ("background", "combined", "curve"))
     checks.check_choice(where, "scale", scale, ("shared", "method"))
+    if limit is not None and scale != "shared":
+        raise ValueError(f"{where}: limit is of one scale for all methods: give scale='shared' with it, got {scale!r}")
     curves = _curves(where, series)
     steps, channels = curves.shape
     names = checks.check_names(where, "channel_names", channel_names, channels, "channel")
@@ -137,7 +139,7 @@ def time_series(
         label="share of the method's limit" if shares else LABELS[sign] + (", summed" if summed else ""),
         clipped=clipped > 0,
     )
-    notes = _notes_of_shares(scales, percentile, clipped > 0 and limit is None) if shares else common.notes()
+    notes = _notes_of_shares(scales, percentile, clipped > 0) if shares else common.notes()
     if not np.isfinite(curves).all():
         notes.append(
             f"Gaps in the curves: {int((~np.isfinite(curves)).sum()):,} of {curves.size:,} values are NaN or inf."

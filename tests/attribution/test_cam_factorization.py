@@ -84,10 +84,38 @@ def test_more_concepts_than_there_are():
     line = jnp.arange(6.0)[None, :, None] * jnp.array([[[2.0, 0.0, 1.0]]])
     maps, concepts = jv.feature_factorization(GRID, line, layer="grid", components=3)
     np.testing.assert_allclose(maps @ concepts, line, atol=1e-5)
-    assert np.isfinite(concepts).all()
+    close(maps[..., 0].max(), np.float32(1), 1e-6)
+    assert not np.asarray(concepts)[1:].any()
+    assert not np.asarray(maps)[..., 1:].any()  # what is not there is nowhere
     maps, concepts = jv.feature_factorization(GRID, jnp.zeros((1, 4, 2)), layer="grid", components=2)
     assert not maps.any()
     assert not concepts.any()
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_concepts_of_any_scale(scale):
+    maps, concepts = RANDOM.uniform(size=(1, 40, 3)), RANDOM.uniform(size=(3, 6))
+    matrix = maps @ concepts * scale
+    found = jv.feature_factorization(GRID, jnp.asarray(matrix, jnp.float32), layer="grid", components=3)
+    close(np.asarray(found.maps, np.float64) @ np.asarray(found.concepts, np.float64), matrix, 5e-2)
+
+
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # it is meant to be
+def test_what_the_warning_advises_takes_it():
+    """`diagnose` looks at the maps: concepts are of all examples together."""
+    images = jnp.asarray(RANDOM.uniform(size=(3, 6, 2)), jnp.float32)
+    factorization = jv.feature_factorization(GRID, images, layer="grid", components=2)
+    found = jv.diagnose(GRID, images, factorization)
+    assert "attribution" in found.seen
+    assert not any(code.startswith("attribution") for code in found.codes)
+    nothing = jv.feature_factorization(GRID, jnp.zeros_like(images), layer="grid", components=2)
+    assert "attribution_zero" in jv.diagnose(GRID, images, nothing).codes
+
+
+def test_a_pattern_is_not_to_be_a_tuple():
+    model = jv.Model.from_function(lambda params, x: jv.tag(jv.tag(x, "grid_0") * 2, "grid_1").sum(axis=(1, 2)), ())
+    with pytest.raises(ValueError, match=r"layer 'grid_\*' fits 2 layers; give one of them: grid_0, grid_1"):
+        jv.feature_factorization(model, jnp.ones((2, 6, 2)), layer="grid_*", components=2)
 
 
 def test_tokens_and_half_precision():

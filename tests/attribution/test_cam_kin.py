@@ -96,6 +96,10 @@ def test_fem_cam_of_a_volume_and_of_constant_channels():
     mean, deviation = (getattr(volume, name)(axis=(1, 2, 3), keepdims=True) for name in ("mean", "std"))
     expected = (mean * (volume > mean + 1.5 * deviation)).sum(axis=-1)
     close(jv.fem_cam(SUM, volume, layer="grid", deviations=1.5, relu=False), expected)
+    # ReLU is of the sum: a channel of a negative mean takes away from one of a positive mean.
+    grid = jnp.full((1, 9, 2), 1.0).at[0, 4].set(10).at[0, :, 1].add(-2).at[0, 4, 1].set(-0.5)
+    means = np.asarray(grid, np.float64).mean(axis=(0, 1))
+    close(jv.fem_cam(SUM, grid, layer="grid")[0, 4], means.sum())
     alike = jnp.full((1, 7, 7, 3), 0.1)  # their mean is not 0.1 in float32
     assert not jv.fem_cam(SUM, alike, layer="grid", deviations=0).any()
 

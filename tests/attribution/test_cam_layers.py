@@ -253,6 +253,29 @@ def test_errors(net, method, settings, error, words):
         getattr(jv, method)(net, IMAGES, target=1, **settings)
 
 
+@pytest.mark.parametrize(
+    "name", ["grad_cam", "hires_cam", "eigen_cam", "score_cam", "feature_factorization", "guided_grad_cam"]
+)
+def test_tokens_by_heads_are_no_grid(name):
+    """Queries `(batch, tokens, heads, depth)` have as many axes as images; what is stretched over these is no map of them."""
+
+    def network(params, x):
+        rows = jv.tag(x.reshape(2, 4, 4, 6, 4, 3).swapaxes(2, 3).reshape(2, 24, 48), "patches")
+        query = jv.tag(rows.reshape(2, 24, 2, 24), "query")
+        return jv.tag(query.reshape(2, 4, 6, 48), "grid").sum(axis=(1, 2))
+
+    model, method = jv.Model.from_function(network, ()), getattr(jv, name)
+    words = rf"{name}: layer 'query' has an activation of shape \(2, 24, 2, 24\), whose axes \(24, 2\) are no grid"
+    for layer in ("query", ("query", "grid")):
+        if name == "feature_factorization" and layer != "query":
+            continue
+        with pytest.raises(ValueError, match=words + r".* row of tokens: patches, grid\. If"):
+            method(model, IMAGES, layer=layer, target=1)
+    if name == "grad_cam":  # who knows better says how large the map is to be, or takes it as it is
+        assert method(model, IMAGES, layer="query", target=1, upsample=(16, 24)).shape == (2, 16, 24)
+        assert method(model, IMAGES, layer="query", target=1, upsample=False).shape == (2, 24, 2)
+
+
 def test_tokens_that_make_no_grid_are_an_error():
     model = jv.Model.from_function(lambda params, x: jv.tag(x.reshape(1, 5, -1)[:, :, :4], "odd").sum(axis=(1, 2)), ())
     with pytest.raises(

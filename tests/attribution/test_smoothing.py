@@ -1,5 +1,7 @@
 """Smoothing: against moments known in closed form, and against a naive loop over the same noise."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,3 +119,30 @@ def test_bad_calls():
         smoothed(CUBE, INPUTS, key=KEY)
     with pytest.raises(TypeError, match="method must be an attribution method"):
         jv.smooth("gradient")
+
+
+IMAGES = jnp.asarray(np.random.default_rng(1).uniform(size=(2, 6, 8, 3)), jnp.float32)
+CLASSES = jv.Model.from_function(lambda params, x: jv.tag(jnp.sqrt(x), "grid").sum(axis=(1, 2)) @ params, jnp.eye(3))
+
+
+@pytest.mark.parametrize("name", ["eigen_cam", "kpca_cam", "fem_cam"])
+def test_methods_that_do_not_look_at_the_score_need_no_target(name):
+    """Of three outputs none is to be chosen: around such a method neither."""
+    method = getattr(jv, name)
+    settings: Any = {"layer": "grid", "relu": False} | ({"deviations": 1.0} if name == "fem_cam" else {})
+    still, plain = jv.smooth(method, samples=2, noise=0.0), method(CLASSES, IMAGES, **settings)
+    np.testing.assert_allclose(still(CLASSES, IMAGES, key=KEY, **settings), plain, rtol=1e-4, atol=1e-5)
+    flipped = jv.augmented(method, flips=(None,), factors=(1.0,))
+    np.testing.assert_allclose(flipped(CLASSES, IMAGES, **settings), plain, rtol=1e-4, atol=1e-5)
+    both = jv.augmented(still, flips=(None,), factors=(1.0,))
+    np.testing.assert_allclose(both(CLASSES, IMAGES, key=KEY, **settings), plain, rtol=1e-4, atol=1e-5)
+    found = jv.explain_dataset(still, CLASSES, np.asarray(IMAGES), key=KEY, progress=False, **settings)
+    np.testing.assert_allclose(found.mean, np.asarray(plain, np.float64).mean(axis=0), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"smooth\(grad_cam\): target is None"):
+        jv.smooth(jv.grad_cam)(CLASSES, IMAGES, key=KEY, layer="grid")
+
+
+@pytest.mark.parametrize("wrapper", [jv.smooth, jv.augmented])
+def test_components_of_each_call_have_no_mean(wrapper):
+    with pytest.raises(TypeError, match=f"{wrapper.__name__}: method must be one whose results have a mean"):
+        wrapper(jv.feature_factorization)

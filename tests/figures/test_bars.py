@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,14 @@ def test_all_zero_is_told():
 def test_bad_input_is_named(arguments, error, words):
     with pytest.raises(error, match=words):
         attribution_bars(**arguments)
+
+
+def test_long_labels_of_neighbors_do_not_run_into_each_other():
+    label = "evidence for malignant, in logits, of the network that was trained last"
+    figure = attribution_bars({name: [1.0, -2.0] for name in "abc"}, x_label=label)
+    figure.draw_without_rendering()
+    boxes = [axes.xaxis.label.get_window_extent() for axes in figure.axes]
+    assert len(boxes) == 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert min(box.y0 for box in boxes) > 0
+    assert " ".join(figure.axes[0].get_xlabel().split()) == label

@@ -56,7 +56,7 @@ EVERY = {
         [[1, 2], [2, 1]], [0.0, 1.0, 2.0], [0, 1], title="title"
     ),
     "time_series": lambda: figures.time_series(
-        HEAT[:, :2], {"gradient": HEAT[:, :2], "DeepLIFT": HEAT[:, 2]}, scale="method", title="title", limit=0.5
+        HEAT[:, :2], {"gradient": HEAT[:, :2], "DeepLIFT": HEAT[:, 2]}, scale="method", title="title"
     ),
     "token_text": lambda: figures.token_text(
         [["not", "bad", "!"], ["un", "##like", "##ly"] * 9],

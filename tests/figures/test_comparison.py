@@ -79,6 +79,15 @@ def test_explanations_tell_what_is_missing():
     assert figure.axes[3].texts[0].get_text() == "No finite value to show."
 
 
+@pytest.mark.parametrize("scale", ["map", "method", "shared"])
+def test_a_caption_is_of_its_map_whatever_the_scale(scale):
+    heats = np.stack([np.full((4, 4), np.nan), np.zeros((4, 4)), np.eye(4)])
+    for many in (heats[:2], heats):
+        figure = explanations(np.zeros((len(many), 4, 4)), {"a": many}, scale=scale)
+        texts = [[text.get_text() for text in figure.axes[2 * i + 1].texts] for i in range(len(many))]
+        assert texts == [["No finite value to show."], ["All values are 0."], []][: len(many)]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -88,6 +97,11 @@ def test_explanations_tell_what_is_missing():
             lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((1, 3, 3))}),
             ValueError,
             r"attributions\['a'\] must hold one map per image",
+        ),
+        (
+            lambda: explanations([np.ones((3, 3))], {"a": [np.ones((1, 3, 3))]}),
+            ValueError,
+            r"attributions\['a'\]\[0\] must have shape .* give attributions\['a'\]\[0\]\[0\]",
         ),
         (
             lambda: explanations(np.ones((2, 3, 3)), {"a": np.ones((2, 3, 3))}, scale="all"),

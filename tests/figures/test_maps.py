@@ -125,6 +125,22 @@ def test_borders_of_groups_are_where_groups_meet():
     assert len(heatmap(np.ones((2, 3)), groups=np.ones((2, 3), int)).axes[0].collections[0].get_segments()) == 0
 
 
+def test_pixels_of_images_that_are_not_finite_are_told():
+    """Yellow is said of in each figure that shows an image, whether its map is finite or not."""
+    image, heat = np.full((8, 8, 3), 0.5), np.eye(8)
+    image[:3, :, 1] = np.nan
+    said = "24 of the image's 64 pixels are NaN or inf, shown in yellow."
+    assert said in note(overlay(image, heat))
+    assert said in note(heatmaps([heat], images=[image]))
+    assert said in note(figures.explanations([image], {"a": [heat]}))
+    assert said in note(figures.explanations([image], {"a": [heat]}, overlaid=True, scale="shared"))
+    assert said in note(figures.image_grid([image]))
+    both = note(heatmaps([heat, heat], images=[image, 2 + image]))
+    assert "48 of the images' 128 pixels are NaN or inf" in both
+    assert "each stretched" in both
+    assert "NaN" not in note(overlay(np.ones((8, 8)), heat))
+
+
 def test_overlay_tells_that_it_stretched_the_image():
     assert "Image values -1 to 3 are shown as black to white." in note(overlay([[-1.0, 3.0]], [[1.0, 0.0]]))
 
@@ -138,6 +154,15 @@ def test_overlay_tells_that_it_stretched_the_image():
             r"heatmap: attribution must have shape .* give attribution\[i\]",
         ),
         (lambda: heatmap([1.0, 2.0]), ValueError, r"got \(2,\)"),
+        (lambda: heatmap(np.ones((1, 4, 4))), ValueError, r"heatmap: .* give attribution\[0\]; .* reduce_channels"),
+        (lambda: heatmap_rgb(np.ones((1, 4, 4))), ValueError, r"heatmap_rgb: .* give attribution\[0\]"),
+        (lambda: overlay(np.ones((4, 4, 3)), np.ones((1, 4, 4))), ValueError, r"overlay: .* give attribution\[0\]"),
+        (lambda: heatmaps([np.ones((1, 4, 4))]), ValueError, r"heatmaps: .* give attributions\[0\]\[0\]"),
+        (
+            lambda: heatmaps([np.ones((2, 4, 4))], images=[np.ones((4, 4))]),
+            ValueError,
+            r"heatmaps: attributions\[0\] must .* give attributions\[0\]\[i\]",
+        ),
         (lambda: heatmap([[1.0]], channels="max"), ValueError, "channels must be one of"),
         (lambda: heatmaps([]), ValueError, "1 to 100 maps, got 0"),
         (lambda: heatmaps(np.ones((2, 3, 3)), titles=["a"]), ValueError, "one entry per attribution, 2 in all, got 1"),

@@ -34,7 +34,10 @@ def test_heatmap_signs(sign, expected):
 
 
 def test_channels_are_summed():
-    assert heatmap_rgb(np.array([[[1.0, 2.0, -3.0], [1.0, 0.0, 0.0]]]))[0].tolist() == [NEUTRAL, POSITIVE_END]
+    pixels = np.array([[1.0, 2.0, -3.0], [1.0, 0.0, 0.0]])
+    assert heatmap_rgb(np.stack([pixels, pixels])).tolist() == [[NEUTRAL, POSITIVE_END]] * 2
+    # of one row the image tells that it is no batch of one map
+    np.testing.assert_array_equal(overlay_rgb(np.ones((1, 2)), pixels[None])[0], [NEUTRAL, POSITIVE_END])
 
 
 def test_overlay_without_attribution_is_the_faded_gray_image():
@@ -65,6 +68,22 @@ def test_standardized_images_are_stretched():
     np.testing.assert_array_equal(overlay_rgb([[-2.0, 2.0]], [[0, 0]]), overlay_rgb([[0.0, 1.0]], [[0, 0]]))
 
 
+def test_alpha_is_not_stretched_with_the_colors():
+    colors = np.random.default_rng(0).normal(size=(4, 5, 3))
+    flat = np.zeros((4, 5))
+    opaque = overlay_rgb(colors, flat)
+    for alpha in (np.ones((4, 5, 1)), np.full((4, 5, 1), 1 + 1e-6)):
+        np.testing.assert_array_equal(overlay_rgb(np.concatenate([colors, alpha], axis=-1), flat), opaque)
+    half = np.concatenate([colors, np.full((4, 5, 1), 0.5)], axis=-1)
+    shares = (colors - colors.min()) / np.ptp(colors)
+    np.testing.assert_array_equal(overlay_rgb(half, flat), overlay_rgb((shares + 1) / 2, flat))
+    integers = np.random.default_rng(0).integers(256, size=(4, 5, 4))
+    integers[0, 0], integers[0, 1] = 0, 255  # so that stretching changes nothing
+    np.testing.assert_array_equal(overlay_rgb(integers, flat), overlay_rgb(integers.astype(np.uint8), flat))
+    with pytest.raises(ValueError, match=r"the fourth channel of image, alpha, must be in \[0, 1\], got 128 to 128"):
+        overlay_rgb(np.concatenate([colors, np.full((4, 5, 1), 128.0)], axis=-1), flat)
+
+
 def test_kinds_of_images_agree():
     heat = np.array([[0.5, -1.0]])
     image = np.array([[0.0, 1.0]])
@@ -86,6 +105,19 @@ def test_kinds_of_images_agree():
         (np.ones((2, 2, 2)), np.ones((2, 2)), ValueError, r"overlay_rgb: image must have shape .* got \(2, 2, 2\)"),
         (np.ones((4, 4)), np.ones((3, 4)), ValueError, r"image's, \(4, 4\), or divide them, got \(3, 4\)"),
         (np.ones((4, 4)), np.ones((1, 4, 4, 1)), ValueError, r"give attribution\[i\]"),
+        (
+            np.ones((4, 4, 3)),
+            np.ones((1, 4, 4)),
+            ValueError,
+            r"overlay_rgb: .* got \(1, 4, 4\), .* give attribution\[0\]",
+        ),
+        (np.ones((8, 8)), np.ones((1, 4, 4)), ValueError, r"a batch of one map: give attribution\[0\]"),
+        (
+            np.ones((8, 8)),
+            np.ones((4, 8, 8)),
+            ValueError,
+            r"those of the image: for one map of a batch give attribution\[i\]",
+        ),
         (np.ones((4, 4)), np.ones((0, 4)), ValueError, "attribution must have shape"),
         (np.ones((4, 4)), np.full((4, 4), "a"), TypeError, "attribution must be an array of real numbers"),
     ],

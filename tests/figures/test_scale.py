@@ -57,6 +57,7 @@ def test_nan_and_inf_are_counted_and_do_not_set_the_scale():
     ("values", "sign", "note"),
     [
         ([0.0, 0.0], "all", "All values are 0."),
+        ([0.0, np.nan, np.inf], "all", "All finite values are 0."),
         ([-1.0, 0.0], "positive", "No positive value."),
         ([1.0, 0.0], "negative", "No negative value."),
         ([np.nan, np.inf], "all", "No finite value to show."),

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from jaxviz import figures
 
@@ -49,6 +50,25 @@ def test_uneven_times_have_borders_half_way():
     np.testing.assert_array_equal(np.ravel(mesh.get_array()), [1, 2, 3])
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-9, 1.0, 1e9])
+def test_uneven_times_are_so_in_any_unit(unit):
+    heat = [1.0, -1.0, 2.0, 3.0]
+
+    def colors(times):  # at places along the panel, above the curve
+        figure = time_series(np.full(4, 5.0), heat, times=times)
+        axes = figure.axes[0]
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())
+        box = axes.get_window_extent()
+        places = np.rint(box.x0 + np.linspace(0.03, 0.97, 20) * box.width).astype(int)
+        return pixels[pixels.shape[0] - round(box.y0 + 0.8 * box.height), places].tolist()
+
+    times = np.array([0.0, 1.0, 5.0, 6.0])
+    assert colors(times * unit) == colors(times)
+    assert colors(np.arange(4.0) * unit) == colors(np.arange(4.0)) != colors(times)
+
+
 def test_a_limit_clips_and_says_so():
     figure = time_series([1.0, 2.0], [1.0, 5.0], limit=2.0)
     assert figure.axes[0].images[0].get_clim() == (-2, 2)
@@ -69,6 +89,11 @@ def test_a_limit_clips_and_says_so():
         ((np.ones(2), np.ones(2)), {"scale": "own"}, "scale must be one of 'shared', 'method'"),
         ((np.ones(2), np.ones(2)), {"mode": "colored"}, "mode must be one of 'background', 'combined', 'curve'"),
         ((np.ones(2), {"a": np.ones(2)}), {"mode": "curve"}, "mode 'curve' shows one attribution, got a mapping of 1"),
+        (
+            (np.ones(2), {"a": np.ones(2), "b": np.ones(2)}),
+            {"scale": "method", "limit": 0.5},
+            "give scale='shared' with it",
+        ),
         ((np.ones(2), np.ones(2)), {"channel_names": ["a", "b"]}, "one entry per channel, 1 in all, got 2"),
     ],
 )

@@ -13,6 +13,7 @@ from jaxviz.attribution.attention.maps import check_layers
 from jaxviz.attribution.attention.rows import Size, Token, check_reading, read
 from jaxviz.attribution.attention.weights import captured, traced, weights
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.checks import check_number, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -24,6 +25,7 @@ _FUSED: dict[str, Callable[..., jax.Array]] = {"mean": jnp.mean, "min": jnp.min,
 
 
 @cautious
+@without_score
 def attention_rollout(
     model: Model,
     inputs: Any,

@@ -9,6 +9,7 @@ from jaxviz.attribution.arguments import check_key, prepare_without_score
 from jaxviz.attribution.cam.channels import channel_map
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
@@ -16,6 +17,7 @@ from jaxviz.targets import TargetLike
 
 
 @cautious
+@without_score
 def random_cam(
     model: Model,
     inputs: Any,

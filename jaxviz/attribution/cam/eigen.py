@@ -18,6 +18,7 @@ from jaxviz.attribution.cam.maps import (
     wanted,
 )
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.program import OUTPUT
@@ -25,6 +26,7 @@ from jaxviz.targets import Target, TargetLike
 
 
 @cautious
+@without_score
 def eigen_cam(
     model: Model,
     inputs: Any,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import check_count, prepare_without_score
 from jaxviz.attribution.cam.maps import Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import of_whole_batch, without_score
 from jaxviz.checks import given
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -24,7 +25,7 @@ class Factorization(NamedTuple):
 
     Attributes:
         maps: where each concept is, and how much of it, `(batch, *spatial, components)`; at most 1, which it is at one position
-            of the layer's grid.
+            of the layer's grid. Of a concept that is 0, where there are fewer than were asked for, it is 0, too.
         concepts: each concept as a vector of channels, `(components, channels)`, where its map is 1.
     """
 
@@ -33,6 +34,8 @@ class Factorization(NamedTuple):
 
 
 @cautious
+@without_score
+@of_whole_batch
 def feature_factorization(
     model: Model,
     inputs: Any,
@@ -101,7 +104,7 @@ def feature_factorization(
     if not isinstance(layer, str):
         raise TypeError(f"{name}: layer must be the path of one layer, a string, got {given(layer)}")
     inputs = prepare_without_score(name, model, inputs, target)
-    asked = wanted(name, layer, side, False, upsample, channels=True)
+    asked = wanted(name, layer, side, False, upsample, channels=True, takes_several=False)
     return _feature_factorization(asked, components, model, inputs, steps)
 
 
@@ -117,11 +120,19 @@ def _feature_factorization(wanted: Wanted, components: int, model: Model, inputs
             f"channels, and {matrix.shape[0]} positions in all examples"
         )
     matrix = matrix - jnp.minimum(matrix.min(axis=0, keepdims=True), 0)
+    top = matrix.max()
+    matrix = matrix / jnp.where(
+        top == 0, jnp.ones_like(top), top
+    )  # squares of what is small or large are beyond float32
     maps, concepts = jax.lax.fori_loop(0, steps, functools.partial(_descend, matrix), _start(matrix, components))
     largest = maps.max(axis=0)
     maps = maps / jnp.where(largest == 0, jnp.ones_like(largest), largest)[None]
     concepts = concepts * largest[None]
-    strength = (maps**2).sum(axis=0) * (concepts**2).sum(axis=0)
+    strength = jnp.linalg.norm(maps, axis=0) * jnp.linalg.norm(concepts, axis=0)
+    # Of more concepts than there are, what is left is rounding, whose map would still be 1 somewhere.
+    is_void = strength <= 4 * jnp.finfo(matrix.dtype).eps * jnp.linalg.norm(matrix)
+    maps = jnp.where(is_void[None], jnp.zeros_like(maps), maps)
+    concepts = jnp.where(is_void[None], jnp.zeros_like(concepts), concepts * top)
     order = jnp.argsort(-strength)
     maps = maps[:, order].reshape(*places, components).astype(values.dtype)
     return Factorization(finish(wanted, [maps], inputs), concepts[:, order].T.astype(values.dtype))

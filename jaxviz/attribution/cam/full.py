@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxviz import views
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.cam.biases import full_gradient
-from jaxviz.attribution.cam.channels import component
+from jaxviz.attribution.cam.channels import component, stretched
 from jaxviz.attribution.cam.maps import Layers, resized, wanted
-from jaxviz.attribution.cam.tokens import are_tokens, fitting, to_grid
+from jaxviz.attribution.cam.tokens import are_alike, are_tokens, fitting, to_grid
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -127,32 +127,19 @@ def _full_grad(
         elif _has_place(part.shape, of_input.shape):
             parts.append(part)
     if eigen_smooth:
-        stretched = [_stretched(part).astype(of_input.dtype) for part in parts]
-        channels = [stretched[0], *(part.sum(axis=-1, keepdims=True) for part in stretched[1:])]
+        shares = [stretched(part, tuple(range(1, part.ndim))).astype(of_input.dtype) for part in parts]
+        channels = [shares[0], *(share.sum(axis=-1, keepdims=True) for share in shares[1:])]
         return component(jnp.concatenate([resized(part, size) for part in channels], axis=-1))
     sums: dict[tuple[int, ...], jax.Array] = {}  # resizing is linear: it comes last, once for each grid
     for part in parts:
-        cam = _stretched(part).sum(axis=-1).astype(of_input.dtype)
+        cam = stretched(part, tuple(range(1, part.ndim))).sum(axis=-1).astype(of_input.dtype)
         sums[cam.shape] = sums[cam.shape] + cam if cam.shape in sums else cam
     maps = [resized(cam, size) for cam in sums.values()]
     return sum(maps[1:], maps[0])
 
 
 def _has_place(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Whether a bias has the axes of the inputs: a batch, a grid of about their aspect ratio, and channels.
-
-    Of the heads, queries and keys of attention, say, some shapes have as many axes.
-    """
+    """Whether a bias has the axes of the inputs: a batch, a grid of about their aspect ratio, and channels."""
     if len(shape) != len(whole) or shape[0] != whole[0] or math.prod(shape[1:-1]) == 1:
         return False
-    scales = [side / other for side, other in zip(shape[1:-1], whole[1:-1], strict=True)]
-    return max(scales) <= 2 * min(scales)
-
-
-def _stretched(part: jax.Array) -> jax.Array:
-    """The absolute value, its range in each example being from 0 to 1; 0 where it is the same everywhere."""
-    axes = tuple(range(1, part.ndim))
-    values = jnp.abs(part)
-    lowest = values.min(axis=axes, keepdims=True)
-    spread = values.max(axis=axes, keepdims=True) - lowest
-    return (values - lowest) / jnp.where(spread == 0, jnp.ones_like(spread), spread)
+    return are_alike(shape[1:-1], whole[1:-1])

@@ -1,19 +1,20 @@
 """KPCA-CAM: the first principal component of a layer's positions in the space of a kernel."""
 
 import functools
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare_without_score
-from jaxviz.attribution.cam.channels import turned
+from jaxviz.attribution.cam.channels import centered, kernel_component
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.checks import check_choice, check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import TargetLike
 
@@ -21,6 +22,7 @@ KERNELS = ("linear", "polynomial", "rbf", "sigmoid", "cosine")
 
 
 @cautious
+@without_score
 def kpca_cam(
     model: Model,
     inputs: Any,
@@ -95,27 +97,33 @@ def _kpca_cam(wanted: Wanted, kernel: str, model: Model, inputs: Any, gamma: Any
 def _component(values: jax.Array, kernel: str, gamma: Any) -> jax.Array:
     """The first component of the kernel over positions of `(batch, *grid, channels)`, `(batch, *grid)`."""
     batch, *grid, channels = values.shape
-    matrix = at_least_float32(values.reshape(batch, -1, channels))
-    matrix = matrix - matrix.mean(axis=1, keepdims=True)
-    gram = _gram(matrix, kernel, jnp.asarray(1 / channels if gamma is None else gamma, matrix.dtype))
+    matrix, largest = centered(values)
+    gram = _gram(matrix, largest, kernel, jnp.asarray(1 / channels if gamma is None else gamma, matrix.dtype))
     rows = gram.mean(axis=1, keepdims=True)
-    centered = gram - rows - jnp.swapaxes(rows, 1, 2) + rows.mean(axis=2, keepdims=True)
-    squared, vectors = jnp.linalg.eigh(centered)
-    projected = vectors[:, :, -1] * jnp.sqrt(jax.nn.relu(squared[:, -1:]))
-    return turned(projected, matrix).reshape(batch, *grid).astype(values.dtype)
+    found = kernel_component(gram - rows - jnp.swapaxes(rows, 1, 2) + rows.mean(axis=2, keepdims=True), matrix)
+    scale = largest[:, :, 0] if kernel == "linear" else 1
+    return (found * scale).reshape(batch, *grid).astype(values.dtype)
 
 
-def _gram(matrix: jax.Array, kernel: str, gamma: jax.Array) -> jax.Array:
-    """The kernel of all pairs of positions, `(batch, positions, positions)`."""
+def _gram(matrix: jax.Array, largest: jax.Array, kernel: str, gamma: jax.Array) -> jax.Array:
+    """The kernel of all pairs of positions, `(batch, positions, positions)`, but for a constant, which goes with the means.
+
+    Beside the constant a small kernel would be rounded away. `"linear"` is of the matrix, all others of the matrix times the
+    largest magnitudes.
+    """
     if kernel == "cosine":
         lengths = jnp.linalg.norm(matrix, axis=2, keepdims=True)
         matrix = matrix / jnp.where(lengths == 0, jnp.ones_like(lengths), lengths)
     products = jnp.einsum("bpc,bqc->bpq", matrix, matrix, precision=jax.lax.Precision.HIGHEST)
-    if kernel == "sigmoid":
-        return jnp.tanh(gamma * products + 1)
-    if kernel == "polynomial":
-        return (gamma * products + 1) ** 3
+    if kernel in ("linear", "cosine"):
+        return products
+    scaled = gamma * largest**2
     if kernel == "rbf":
         lengths = jnp.einsum("bpc,bpc->bp", matrix, matrix, precision=jax.lax.Precision.HIGHEST)
-        return jnp.exp(-gamma * jax.nn.relu(lengths[:, :, None] + lengths[:, None] - 2 * products))
-    return products
+        return jnp.expm1(-scaled * jax.nn.relu(lengths[:, :, None] + lengths[:, None] - 2 * products))
+    products = scaled * products
+    if kernel == "polynomial":
+        return products * (3 + 3 * products + products**2)  # (products + 1) ** 3 - 1
+    at_zero = math.tanh(1)
+    slopes = jnp.tanh(products)
+    return slopes * (1 - at_zero**2) / (1 + at_zero * slopes)  # tanh(products + 1) - tanh(1)

@@ -20,6 +20,7 @@ from jaxviz.targets import Target, select
 
 Layers = str | tuple[str, ...]
 Size = bool | tuple[int, ...]
+_SHOWN = 8  # layers in a message, the last ones: class activation maps are mostly of these
 Score = Callable[[list[jax.Array]], tuple[jax.Array, Any]]
 
 
@@ -34,6 +35,7 @@ class Wanted:
     upsample: Size
     eigen_smooth: bool = False
     channels: bool = False  # whether maps have the layer's channels, as their last axis
+    takes_several: bool = True  # whether the function takes a tuple of layers
 
 
 def wanted(
@@ -44,6 +46,7 @@ def wanted(
     upsample: Any,
     eigen_smooth: Any = False,
     channels: Any = False,
+    takes_several: bool = True,
 ) -> Wanted:
     """The settings that all methods have, checked."""
     if isinstance(layer, list):
@@ -66,7 +69,7 @@ def wanted(
         raise ValueError(
             f"{function}: channels=True keeps channels apart, of which eigen_smooth=True makes one map; give one"
         )
-    return Wanted(function, layer, side, relu, upsample, eigen_smooth, channels)
+    return Wanted(function, layer, side, relu, upsample, eigen_smooth, channels, takes_several)
 
 
 def _is_flag(side: Any) -> bool:
@@ -82,15 +85,17 @@ def sites(wanted: Wanted, model: Model, program: Program, inputs: Any, *, differ
         patterns = (wanted.layer,) if isinstance(wanted.layer, str) else wanted.layer
         chosen = paths.choose(wanted.function, patterns, known)
     if isinstance(wanted.layer, str) and len(chosen) > 1:
+        mean = f", or the tuple ({wanted.layer!r},) for the mean of their maps" if wanted.takes_several else ""
         raise ValueError(
-            f"{wanted.function}: layer {wanted.layer!r} fits {len(chosen)} layers; give one of them, or the tuple "
-            f"({wanted.layer!r},) for the mean of their maps: {', '.join(chosen)}"
+            f"{wanted.function}: layer {wanted.layer!r} fits {len(chosen)} layers; give one of them{mean}: {', '.join(chosen)}"
         )
     larger = batches.of_one_more(lambda inputs: views.program(model, inputs).sites, inputs) or {}
     for layer in chosen:
         what = f"layer {layer!r}" if wanted.side == OUTPUT else f"the input of layer {layer!r}"
         more = larger.get(known[layer].key)
         _check(f"{wanted.function}: {what}", known[layer].leaves, more, inputs, differentiable)
+        if wanted.upsample is True:
+            _check_aspect(f"{wanted.function}: {what}", known[layer].leaves[0].shape, known, inputs)
     return [known[layer] for layer in chosen]
 
 
@@ -121,6 +126,24 @@ def _check(what: str, leaves: Any, more: Site | None, inputs: Any, differentiabl
             f"{what} has an activation of {activation.dtype}, "
             f"{'which cannot be differentiated' if differentiable else 'not of floating-point numbers'}"
         )
+
+
+def _check_aspect(what: str, shape: tuple[int, ...], known: dict[str, Site], inputs: Any) -> None:
+    """Raises if such a map would be stretched over inputs of quite another aspect ratio: it is not of their places."""
+    shapes = [spatial for spatial in tokens.spatial_shapes(inputs) if len(spatial) == len(shape) - 2]
+    if not shapes or tokens.have_place(shape, inputs):
+        return
+    fit = [layer for layer, site in known.items() if len(site.leaves) == 1 and _is_grid(site.leaves[0].shape, inputs)]
+    raise ValueError(
+        f"{what} has an activation of shape {shape}, whose axes {shape[1:-1]} are no grid of the inputs' spatial axes "
+        f"{shapes[0]}, which are of another aspect ratio (tokens and heads?); layers with a grid or a row of tokens: "
+        f"{', '.join(fit[-_SHOWN:]) or 'none'}. If they are one all the same, give the size: grad_cam(..., upsample={shapes[0]})"
+    )
+
+
+def _is_grid(shape: tuple[int, ...], inputs: Any) -> bool:
+    batch = jax.tree.leaves(inputs)[0].shape[0]
+    return 3 <= len(shape) <= 5 and shape[0] == batch and tokens.have_place(shape, inputs)
 
 
 def activations(wanted: Wanted, model: Model, inputs: Any) -> OrderedDict[str, jax.Array]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxviz import chunks
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.baselines import baseline_like
-from jaxviz.attribution.cam.channels import channel_map, component
+from jaxviz.attribution.cam.channels import channel_map, component, positions, stretched
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, resized, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import collect, scores_of
@@ -19,6 +19,7 @@ from jaxviz.attribution.perturbation.groups import feature_count
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import Target, TargetLike
 
@@ -273,21 +274,13 @@ def _after_none(channels: Any) -> jax.Array:
 @functools.partial(jit, static_argnums=0)
 def _outstanding(each: int, grid: jax.Array) -> jax.Array:
     """So many channels, int32 `(2 * each, batch)`, that lie least and most where the first principal component stands out."""
-    positions = tuple(range(1, grid.ndim - 1))
-    outlined = _stretched(component(grid), positions) > 0.01
-    sizes = _stretched(grid, positions)
-    total = sizes.sum(axis=positions)
-    inside = jnp.where(outlined[..., None], sizes, jnp.zeros_like(sizes)).sum(axis=positions)
+    places = positions(grid)
+    outlined = stretched(component(grid), places) > 0.01
+    sizes = at_least_float32(stretched(grid, places))
+    total = sizes.sum(axis=places)
+    inside = jnp.where(outlined[..., None], sizes, jnp.zeros_like(sizes)).sum(axis=places)
     order = jnp.argsort(inside / jnp.where(total == 0, jnp.ones_like(total), total), axis=1).astype(jnp.int32)
     return jnp.concatenate([order[:, :each], order[:, -each:]], axis=1).T
-
-
-def _stretched(values: jax.Array, positions: tuple[int, ...]) -> jax.Array:
-    """Absolute values, over all positions in the range from 0 to 1."""
-    values = jnp.abs(values)
-    values = values - values.min(axis=positions, keepdims=True)
-    largest = values.max(axis=positions, keepdims=True)
-    return values / jnp.where(largest == 0, jnp.ones_like(largest), largest)
 
 
 @functools.partial(jit, static_argnums=0)

@@ -10,6 +10,7 @@ from jaxviz.attribution.arguments import prepare_without_score
 from jaxviz.attribution.cam.channels import channel_map, positions
 from jaxviz.attribution.cam.maps import Layers, Size, Wanted, activations, finish, wanted
 from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.kinds import without_score
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -19,6 +20,7 @@ from jaxviz.targets import TargetLike
 
 
 @cautious
+@without_score
 def fem_cam(
     model: Model,
     inputs: Any,
@@ -45,7 +47,7 @@ def fem_cam(
         target: taken so that the method is called as the others are; the map does not depend on it.
         deviations: how many standard deviations above its mean a feature is strong, at least 0. One position of `n` lies at most
             `sqrt(n - 1)` above: on a grid of 2 x 2 nothing is above 2.
-        relu: False keeps the channels of a negative mean.
+        relu: False keeps the map's negative values, where the means of the channels that are strong there sum to less than 0.
         upsample: as for `grad_cam`.
         eigen_smooth: as for `grad_cam`.
         channels: as for `grad_cam`.

@@ -11,6 +11,8 @@ MOST_EXTRA = 8
 PATCHES_EACH = 4
 # By how much a grid's aspect ratio may miss that of the inputs, where no grid has it exactly: patches overlap or are cut off.
 TOLERANCE = 0.15
+# How many times as much as another an axis of a convolution's grid may be reduced: strides differ, and edges are cut off.
+UNEVEN = 2
 
 
 def spatial_shapes(inputs: Any) -> list[tuple[int, ...]]:
@@ -22,6 +24,23 @@ def are_tokens(shape: tuple[int, ...], inputs: Any) -> bool:
     """Whether an activation of this shape is a row of tokens, `(batch, tokens, channels)`, of inputs with 2 or 3 spatial axes."""
     axes = {len(spatial) for spatial in spatial_shapes(inputs)}
     return len(shape) == 3 and 1 not in axes and bool(axes & {2, 3})
+
+
+def are_alike(grid: tuple[int, ...], spatial: tuple[int, ...]) -> bool:
+    """Whether a grid is about of the aspect ratio of spatial axes, as a convolution's is.
+
+    Tokens by heads, say, have as many axes.
+    """
+    scales = [side / whole for side, whole in zip(grid, spatial, strict=True)]
+    return max(scales) <= UNEVEN * min(scales)
+
+
+def have_place(shape: tuple[int, ...], inputs: Any) -> bool:
+    """Whether an activation of this shape is known to be a grid of the inputs, or a row of their patches."""
+    shapes = [spatial for spatial in spatial_shapes(inputs) if len(spatial) in (2, 3)]
+    if are_tokens(shape, inputs):
+        return any(fitting(shape[1], spatial) for spatial in shapes)
+    return any(len(spatial) == len(shape) - 2 and are_alike(shape[1:-1], spatial) for spatial in spatial_shapes(inputs))
 
 
 def to_grid(function: str, layer: str, values: jax.Array, inputs: Any) -> jax.Array:

@@ -10,6 +10,7 @@ from jaxviz.attribution.cam.gradient_map import gradient_map
 from jaxviz.attribution.cam.maps import Layers, Size, wanted
 from jaxviz.attribution.caution import cautious
 from jaxviz.model import Model
+from jaxviz.precision import at_least_float32
 from jaxviz.program import OUTPUT
 from jaxviz.targets import TargetLike
 
@@ -45,7 +46,7 @@ def grad_cam(
         target: as for `gradient`.
         relu: False keeps the map's negative values, which speak against the target.
         upsample: True resizes the map (linearly) to the spatial axes of the inputs: of the one input that has as many axes as the
-            layer. A tuple of ints is the size wanted; False leaves the layer's grid.
+            layer. A tuple of ints is the size wanted, whatever the layer's aspect ratio; False leaves the layer's grid.
         eigen_smooth: True makes the map of the weighted channels' first principal component over positions, in place of their
             sum: less of what few channels show alone, at the price of the map's scale and zero. Its sign is that of the sum.
         channels: True leaves out the sum over channels: a map of each, `relu` being of each, too.
@@ -55,7 +56,8 @@ def grad_cam(
 
     Raises:
         TypeError, ValueError: as for `gradient`, and if the layer is not found or has no spatial axes, its tokens make no grid,
-            or upsample does not tell a size.
+            or upsample does not tell a size, or is True and one of the layer's axes is reduced more than twice as much as another
+            (tokens by heads, say, are no grid).
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxviz as jv
@@ -201,14 +203,16 @@ def mean_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
 
 def _plus_plus(activation: jax.Array, gradient: jax.Array) -> jax.Array:
     # The paper's g^2 / (2 g^2 + g^3 sum(activation)) with g^2 canceled: what is small stays exact.
-    below = 2 + gradient * activation.sum(axis=positions(activation), keepdims=True)
+    values, slopes = at_least_float32(activation), at_least_float32(gradient)  # their sums are beyond half precision
+    below = 2 + slopes * values.sum(axis=positions(values), keepdims=True)
     is_zero = below == 0
-    shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(gradient) / jnp.where(is_zero, 1, below))
-    return shares.sum(axis=positions(shares), keepdims=True) * activation
+    shares = jnp.where(is_zero, jnp.zeros_like(below), jax.nn.relu(slopes) / jnp.where(is_zero, 1, below))
+    return (shares.sum(axis=positions(shares), keepdims=True) * values).astype(activation.dtype)
 
 
 def _activation_weighted(activation: jax.Array, gradient: jax.Array) -> jax.Array:
-    total = activation.sum(axis=positions(activation), keepdims=True)
+    values, slopes = at_least_float32(activation), at_least_float32(gradient)  # their sums are beyond half precision
+    total = values.sum(axis=positions(values), keepdims=True)
     is_zero = total == 0
-    weights = (gradient * activation).sum(axis=positions(activation), keepdims=True) / jnp.where(is_zero, 1, total)
-    return jnp.where(is_zero, jnp.zeros_like(weights), weights) * activation
+    weights = (slopes * values).sum(axis=positions(values), keepdims=True) / jnp.where(is_zero, 1, total)
+    return (jnp.where(is_zero, jnp.zeros_like(weights), weights) * values).astype(activation.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.baselines import baseline_like
+from jaxviz.attribution.cam.factorization import Factorization
 from jaxviz.attribution.diagnosis import dependence, measurements, numerics, results, saturation, vanishing
 from jaxviz.attribution.diagnosis.case import Case
 from jaxviz.attribution.diagnosis.findings import Diagnosis
@@ -38,7 +39,8 @@ def diagnose(
         model: the model.
         inputs: an array whose axis 0 is the batch, or a tuple of arrays; integers, too.
         attribution: what a method gave for them, a pytree of arrays with the examples as axis 0: of the shapes of inputs, of a
-            layer (a dict of layers, too), or a map. None looks at the model, the inputs and the score alone.
+            layer (a dict of layers, too), a map, or a `Factorization`, by its maps. None looks at the model, the inputs and the
+            score alone.
         target: as the method was given.
         baseline: as the method was given: a number (0 is what methods take by default), an array that broadcasts to inputs, or a
             tuple of these for several inputs. None if it has none: equality with it and completeness are then not looked at.
@@ -95,6 +97,8 @@ def diagnose(
         raise TypeError(
             f"{_NAME}: model, inputs or attribution are traced; it looks at values, so call it outside of jax.jit"
         )
+    if isinstance(attribution, Factorization):
+        attribution = attribution.maps  # its concepts are of all examples together
     inputs, prepared = prepare(_NAME, model, inputs, target, differentiable=False)
     if tolerance is not None:
         check_number(_NAME, "tolerance", tolerance, 0)

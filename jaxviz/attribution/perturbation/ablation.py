@@ -51,7 +51,8 @@ def feature_ablation(
     Returns:
         The attribution, of the structure and shapes of inputs and of their dtype (of the score's where inputs are integers); all
         features of a group have the attribution of the group. It costs one evaluation per group, and one; for one input with
-        axes between the batch and the last, where it pays, only of what the box around a group can change, as in `occlusion`.
+        axes between the batch and the last, where it pays, only of what the box around a group can change, as in `occlusion`; for
+        a table whose rows enter a matrix product first, most often only of what follows the product.
 
     Raises:
         TypeError: if model is not a `Model`, mask not integers, or target or baseline of another type.

@@ -80,9 +80,9 @@ def run(settings: Settings) -> Iterator[Comparison]:
                 words = {"network": case.network, "method": case.method, "samples": case.samples, "layer": case.layer}
                 count = SLOW.get(case.method, IN_A_ROW[case.network])
                 calls = {"ours": lambda call=call, count=count: seconds_of_each(call, count)}
-                alone = least(case, model, inputs, target)
-                if alone is not None:
-                    calls["least"] = lambda alone=alone, count=count: seconds_of_each(alone, count)
+                plain = alone(case, model, inputs, target)
+                if plain is not None:
+                    calls["alone"] = lambda plain=plain, count=count: seconds_of_each(plain, count)
                 calls |= {
                     "torch": lambda words=words, count=count: float(torch.ask("time", **words, count=count)),
                 }
@@ -91,12 +91,12 @@ def run(settings: Settings) -> Iterator[Comparison]:
                 note = "" if case.sampled else f"{name}: {_agreement(call(), torch.ask('values', **words))}"
                 peer = "Zennit" if case.method == "lrp" else "Captum"
                 yield Comparison("methods", name, peer, seconds["ours"], seconds["torch"], bound=case.bound, note=note)
-                if alone is not None:
-                    yield Comparison("methods", name, "JAX at the least", seconds["ours"], seconds["least"])
+                if plain is not None:
+                    yield Comparison("methods", name, "JAX alone", seconds["ours"], seconds["alone"])
 
 
-def least(case: Case, model: jv.Model, inputs: Any, target: Any) -> Callable[[], Any] | None:
-    """What the method has to do in any case, as one jitted function, nothing checked: of small networks and tables."""
+def alone(case: Case, model: jv.Model, inputs: Any, target: Any) -> Callable[[], Any] | None:
+    """What the method computes as it stands, as one jitted function, nothing checked: of small networks and tables."""
     evaluations = {"feature_ablation": 1 + 64, "shapley_sampling": 2 + 5 * 63}
     if case.network == "mlp":
         derivative = jax.jit(jax.grad(lambda inputs: jv.targets.select(model(inputs), target).sum()))

@@ -18,7 +18,7 @@ def entrances(program: ClosedJaxpr | Jaxpr, entering: Iterable[bool]) -> frozens
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> program = jax.make_jaxpr(lambda a, b: a.T @ b + jnp.tanh(b))(jnp.ones((2, 3)), jnp.ones((2, 3)))
+        >>> program = jax.make_jaxpr(lambda a, b: a.T @ b + jnp.tanh(b).sum())(jnp.ones((2, 3)), jnp.ones((2, 3)))
         >>> sorted(entrances(program, [True, False])), sorted(entrances(program, [False, True]))
         (['dot_general'], ['dot_general', 'tanh'])
     """

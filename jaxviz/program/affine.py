@@ -66,7 +66,7 @@ def frontier(function: Callable[..., Any], args: tuple[Any, ...], inputs: Any) -
 
     def cut(affine: _Affine) -> Any:
         values.append(affine.value)
-        return affine.value
+        return jax.lax.stop_gradient(affine.value)  # what follows need not have a derivative
 
     _run(function, args, inputs, cut)
     return values

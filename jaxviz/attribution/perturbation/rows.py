@@ -34,10 +34,9 @@ def scores_without(game: Game, anew: Callable[[Game], jax.Array]) -> jax.Array |
     axes = _axes(game)
     if axes is None:
         return None
-    rows, features = game.inputs, game.inputs.shape[1]
+    rows = game.inputs
     end = lambda rows: stretches.in_front(stretches.frontier(game.model, rows), axes)
-    one = jnp.eye(features, dtype=rows.dtype)
-    units = jax.jvp(end, (jnp.zeros_like(one),), (one,))[1]
+    units = _units(end, rows)
     if rows.size * sum(unit.size for unit in units) < LEAST:
         return None
     changes = rows - game.baseline
@@ -70,6 +69,18 @@ def _axes(game: Game) -> stretches.Axes | None:
     if entrances(program, [*[False] * len(jax.tree.leaves(game.model)), True]) != {"dot_general"}:
         return None
     return stretches.batch_axes(game.model, rows)
+
+
+def _units(end: Callable[[jax.Array], list[jax.Array]], rows: jax.Array) -> list[jax.Array]:
+    """What 1 of each feature adds to the values at the end of the stretch, `(features, ...)`.
+
+    In batches of as many examples as there are rows: what a model computes may depend on their number.
+    """
+    batch, features = rows.shape
+    rounds = -(-features // batch)
+    ones = jnp.eye(rounds * batch, features, dtype=rows.dtype).reshape(rounds, batch, features)
+    added = jax.vmap(lambda ones: jax.jvp(end, (jnp.zeros_like(ones),), (ones,))[1])(ones)
+    return [leaf.reshape(rounds * batch, *leaf.shape[2:])[:features] for leaf in added]
 
 
 def _is_small(rows: jax.Array, changes: jax.Array, unit: jax.Array) -> jax.Array:

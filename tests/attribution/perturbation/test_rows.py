@@ -113,6 +113,35 @@ def test_programs_that_are_computed_as_they_stand(apply, monkeypatch):
     assert rows.scores_without(ours, unknown) is None
 
 
+def mean_of_batch(params: Any, x: jax.Array) -> jax.Array:
+    return jnp.tanh(4 * (x @ params) / x.shape[0]).sum(axis=1)
+
+
+def small_batches(params: Any, x: jax.Array) -> jax.Array:
+    if x.shape[0] > 2 * BATCH - 1:
+        raise ValueError("too many rows")
+    return jnp.tanh(x @ params).sum(axis=1)
+
+
+def host(params: Any, x: jax.Array) -> jax.Array:
+    z = x @ params
+    shape = jax.ShapeDtypeStruct(z.shape, z.dtype)
+    return jax.pure_callback(np.tanh, shape, z, vmap_method="expand_dims").sum(axis=1)
+
+
+@pytest.mark.parametrize("apply", [mean_of_batch, small_batches, host])
+def test_models_that_know_their_batch_or_have_no_derivative(apply):
+    params = jax.random.normal(KEY, (FEATURES, 64)) / 8
+    model = jv.Model.from_function(apply, params)
+    scores = rows.scores_without(game("feature_ablation", model, ROWS, None, None, None, None), unknown)
+    assert scores is not None
+    losses = np.asarray(scores[-1:] - scores[:-1]).T
+    for feature in (0, 1, FEATURES - 1):
+        without = model(ROWS.at[:, feature].set(0))
+        np.testing.assert_allclose(losses[:, feature], model(ROWS) - without, atol=1e-5)
+    np.testing.assert_allclose(jv.feature_ablation(model, ROWS), losses, atol=1e-5)
+
+
 def test_groups_images_integers_and_little_work_are_computed_as_they_stand(monkeypatch):
     model = jv.Model.from_linen(MODULE, VARIABLES)
     one = lambda model, inputs, mask=None, target=0: rows.scores_without(

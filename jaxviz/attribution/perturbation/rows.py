@@ -17,6 +17,7 @@ from jaxviz.program import affine
 from jaxviz.program.entrances import entrances
 
 LEAST = 1 << 21  # multiply-adds of the product: less takes no longer than to look for shares that are too large
+WIDE = 256  # columns of a matrix: where one so wide would make less work than that, none is looked for
 # As many times as large as what is left may a share be, and errors of rounding then are.
 LARGEST = 8.0
 
@@ -31,10 +32,10 @@ def scores_without(game: Game, anew: Callable[[Game], jax.Array]) -> jax.Array |
     Returns:
         None where that is the better way: the features are not a table's, are in groups, or do not enter products first.
     """
+    rows = game.inputs
     axes = _axes(game)
     if axes is None:
         return None
-    rows = game.inputs
     end = lambda rows: stretches.in_front(stretches.frontier(game.model, rows), axes)
     units = _units(end, rows)
     if rows.size * sum(unit.size for unit in units) < LEAST:
@@ -62,7 +63,8 @@ def _axes(game: Game) -> stretches.Axes | None:
     rows = game.inputs
     if game.groups.numbers is not None or type(rows) is tuple or rows.ndim != 2:
         return None
-    if rows.dtype not in (jnp.float32, jnp.float64):
+    # To look closer takes longer than most programs of few rows.
+    if rows.dtype not in (jnp.float32, jnp.float64) or rows.size * rows.shape[1] * WIDE < LEAST:
         return None
     program = jax.make_jaxpr(Model.__call__)(game.model, rows)
     # What is computed of a row before a product may be exact, and no longer be so as a difference.

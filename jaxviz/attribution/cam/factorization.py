@@ -130,7 +130,7 @@ def _feature_factorization(wanted: Wanted, components: int, model: Model, inputs
     concepts = concepts * largest[None]
     strength = jnp.linalg.norm(maps, axis=0) * jnp.linalg.norm(concepts, axis=0)
     # Of more concepts than there are, what is left is rounding, whose map would still be 1 somewhere.
-    is_void = strength <= 4 * jnp.finfo(matrix.dtype).eps * jnp.linalg.norm(matrix)
+    is_void = strength <= 100 * jnp.finfo(matrix.dtype).eps * jnp.linalg.norm(matrix)
     maps = jnp.where(is_void[None], jnp.zeros_like(maps), maps)
     concepts = jnp.where(is_void[None], jnp.zeros_like(concepts), concepts * top)
     order = jnp.argsort(-strength)

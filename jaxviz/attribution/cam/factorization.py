@@ -121,9 +121,8 @@ def _feature_factorization(wanted: Wanted, components: int, model: Model, inputs
         )
     matrix = matrix - jnp.minimum(matrix.min(axis=0, keepdims=True), 0)
     top = matrix.max()
-    matrix = matrix / jnp.where(
-        top == 0, jnp.ones_like(top), top
-    )  # squares of what is small or large are beyond float32
+    # Squares of what is very small or large are beyond float32.
+    matrix = matrix / jnp.where(top == 0, jnp.ones_like(top), top)
     maps, concepts = jax.lax.fori_loop(0, steps, functools.partial(_descend, matrix), _start(matrix, components))
     largest = maps.max(axis=0)
     maps = maps / jnp.where(largest == 0, jnp.ones_like(largest), largest)[None]

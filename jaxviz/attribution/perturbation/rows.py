@@ -18,7 +18,7 @@ from jaxviz.program.entrances import entrances
 
 LEAST = 1 << 21  # multiply-adds of the product: less takes no longer than to look for shares that are too large
 WIDE = 256  # columns of a matrix: where one so wide would make less work than that, none is looked for
-# As many times as large as what is left may a share be, and errors of rounding then are.
+# How large a feature's share of a value may be, as a multiple of what is left without it: errors of rounding grow as much.
 LARGEST = 8.0
 
 

@@ -1,5 +1,6 @@
 """Kinds of methods that what is made around a method treats in their own way: without a score, or of a whole batch at once."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,7 +29,8 @@ def target_for(method: Callable[..., Any], target: Any) -> Any:
 def check_has_mean(function: str, method: Callable[..., Any]) -> None:
     """Raises if the results of a method's calls cannot be averaged."""
     if not _said(method, "has_mean"):
-        name = getattr(method, "__name__", type(method).__name__)
+        inside = method.func if isinstance(method, functools.partial) else method
+        name = getattr(inside, "__name__", type(inside).__name__)
         raise TypeError(
             f"{function}: method must be one whose results have a mean, got {name}, which finds components anew in each "
             f"call: the first of one call need not be the first of another. Call {name} by itself, of all examples at once"
@@ -36,6 +38,6 @@ def check_has_mean(function: str, method: Callable[..., Any]) -> None:
 
 
 def _said(method: Any, what: str) -> bool:
-    """What a method says of itself, or of one made around another the one inside; True unless it is denied."""
-    inside = getattr(method, "method", None)
+    """What a method says of itself, or the one inside of one made around another; True unless it is denied."""
+    inside = getattr(method, "func" if isinstance(method, functools.partial) else "method", None)
     return bool(getattr(method, what, True)) and (inside is None or _said(inside, what))

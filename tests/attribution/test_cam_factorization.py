@@ -1,5 +1,6 @@
 """Deep feature factorization: against scikit-learn's in float64, one that is known, and what it gives of wrong arguments."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,14 @@ def test_a_pattern_is_not_to_be_a_tuple():
     model = jv.Model.from_function(lambda params, x: jv.tag(jv.tag(x, "grid_0") * 2, "grid_1").sum(axis=(1, 2)), ())
     with pytest.raises(ValueError, match=r"layer 'grid_\*' fits 2 layers; give one of them: grid_0, grid_1"):
         jv.feature_factorization(model, jnp.ones((2, 6, 2)), layer="grid_*", components=2)
+
+
+@pytest.mark.parametrize("bound", [{}, {"components": 2}])
+def test_a_data_set_has_no_mean_of_it(bound):
+    method = functools.partial(jv.feature_factorization, **bound) if bound else jv.feature_factorization
+    words = "explain_dataset: method must be one whose results have a mean, got feature_factorization"
+    with pytest.raises(TypeError, match=words):
+        jv.explain_dataset(method, GRID, jnp.ones((4, 6, 2)), layer="grid", progress=False)
 
 
 def test_tokens_and_half_precision():

@@ -19,6 +19,7 @@ from jaxviz.attribution.datasets.outlines import filled, flattened, outline
 from jaxviz.attribution.datasets.record import Record
 from jaxviz.attribution.datasets.state import State, added
 from jaxviz.attribution.datasets.statistics import DatasetAttribution, Statistics
+from jaxviz.attribution.kinds import check_has_mean
 from jaxviz.checks import check_flag, check_key
 from jaxviz.model import Model, check_model
 
@@ -67,7 +68,7 @@ def explain_dataset(
         A `DatasetAttribution`, with NumPy arrays of the shape of one example's attribution.
 
     Raises:
-        TypeError: if an argument is of another type.
+        TypeError: if an argument is of another type, or the results of the method have no mean (`feature_factorization`).
         ValueError: if the data set is empty, batches differ in shape, inputs are not finite, labels or target are not as many as
             the examples, no attribution was finite, or the file is that of another method, model, setting or data set (the
             error names what differs).
@@ -98,6 +99,7 @@ def explain_dataset(
         raise TypeError(
             f"{_NAME}: method must be an attribution method such as jaxviz.gradient, got {type(method).__name__}"
         )
+    check_has_mean(_NAME, method)
     if key is not None:
         check_key(_NAME, key)
         check_takes_key(method)

@@ -20,6 +20,10 @@ LEAST = 1 << 21  # multiply-adds of the product: less takes no longer than to lo
 WIDE = 256  # columns of a matrix: where one so wide would make less work than that, none is looked for
 # How large a feature's share of a value may be, as a multiple of what is left without it: errors of rounding grow as much.
 LARGEST = 8.0
+# XLA divides elementwise operations of so many values and more (512 KiB read and written) among the processor's threads. Up to
+# some such sizes waking them takes longer than they save; there parts of less than that, each of one thread, are computed side
+# by side. Of wider layers the products are worth dividing.
+DIVIDED, PARTS, NARROW = 1 << 16, 5, 128
 
 
 def scores_without(game: Game, anew: Callable[[Game], jax.Array]) -> jax.Array | None:
@@ -42,17 +46,23 @@ def scores_without(game: Game, anew: Callable[[Game], jax.Array]) -> jax.Array |
         return None
     changes = rows - game.baseline
 
-    def less(whole: jax.Array, unit: jax.Array) -> jax.Array:
-        # A last feature that no product knows: nothing is taken away.
-        change, unit = (jnp.pad(array, [(0, 1)] + [(0, 0)] * (array.ndim - 1)) for array in (changes.T, unit))
-        return whole[None] - _wide(change, unit.ndim + 1) * unit[:, None]
-
     def onward(values: list[jax.Array]) -> jax.Array:
         return affine.onward(Model.__call__, (game.model,), rows, stretches.in_place(values, axes))
 
     def taken_away(game: Game) -> jax.Array:
-        found = list(map(less, end(rows), units))
-        return jax.vmap(lambda values: scores_of(onward, values, game.target))(found)
+        whole = end(rows)
+        # A last feature that no product knows: nothing is taken away.
+        change, *added = (jnp.pad(array, [(0, 1)] + [(0, 0)] * (array.ndim - 1)) for array in (changes.T, *units))
+
+        def without(features: slice) -> jax.Array:
+            left = [
+                values[None] - _wide(change[features], values.ndim + 1) * unit[features, None]
+                for values, unit in zip(whole, added, strict=True)
+            ]
+            return jax.vmap(lambda values: scores_of(onward, values, game.target))(left)
+
+        width = sum(values.size for values in whole) // len(rows)
+        return jnp.concatenate(list(map(without, _parts(len(change), len(rows), width))))
 
     small = functools.reduce(jnp.logical_and, [_is_small(rows, changes, unit) for unit in units])
     return jax.lax.cond(small, taken_away, anew, game)
@@ -83,6 +93,21 @@ def _units(end: Callable[[jax.Array], list[jax.Array]], rows: jax.Array) -> list
     ones = jnp.eye(rounds * batch, features, dtype=rows.dtype).reshape(rounds, batch, features)
     added = jax.vmap(lambda ones: jax.jvp(end, (jnp.zeros_like(ones),), (ones,))[1])(ones)
     return [leaf.reshape(rounds * batch, *leaf.shape[2:])[:features] for leaf in added]
+
+
+def _parts(count: int, batch: int, width: int) -> list[slice]:
+    """All features, in as many parts as are computed the fastest side by side.
+
+    Args:
+        count: of features.
+        batch: of the examples.
+        width: values of an example without a feature, which the rest of the model begins with.
+    """
+    number = count * batch * width // DIVIDED + 1
+    if number > PARTS or width > NARROW or jax.default_backend() != "cpu":
+        number = 1
+    edges = [count * part // number for part in range(number + 1)]
+    return list(map(slice, edges, edges[1:]))
 
 
 def _is_small(rows: jax.Array, changes: jax.Array, unit: jax.Array) -> jax.Array:

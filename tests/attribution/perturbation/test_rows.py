@@ -62,6 +62,28 @@ def test_the_first_product_less_a_share(baseline):
     np.testing.assert_allclose(attribution, naive(ROWS, baseline), atol=2e-6)
 
 
+@pytest.mark.parametrize(("count", "batch", "width", "number"), [(65, 15, 64, 1), (65, 16, 64, 2), (65, 64, 64, 5)])
+def test_parts_are_all_features(count, batch, width, number):
+    parts = rows._parts(count, batch, width)
+    assert len(parts) == number
+    assert [feature for part in parts for feature in range(count)[part]] == list(range(count))
+    assert max(part.stop - part.start for part in parts) * batch * width <= rows.DIVIDED
+    # Of wide layers, and of many rows, the operations are worth dividing.
+    assert len(rows._parts(count, batch, 129)) == len(rows._parts(count, 7 * batch, 128)) == 1
+
+
+def test_parts_side_by_side_are_the_same(monkeypatch):
+    ours = game("feature_ablation", jv.Model.from_linen(MODULE, VARIABLES), ROWS, TARGET, None, 0.0, None)
+    found = []
+    for divided in (1 << 16, 1 << 14):
+        monkeypatch.setattr(rows, "DIVIDED", divided)
+        scores = jax.jit(lambda ours: rows.scores_without(ours, unknown))(ours)
+        assert scores is not None
+        found.append(np.asarray(scores))
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose((found[1][-1] - found[1][:-1]).T, naive(ROWS, 0.0), rtol=2e-5, atol=2e-6)
+
+
 def test_what_changes_nothing_is_zero_to_the_last_bit():
     params = jax.tree.map(jnp.asarray, VARIABLES)
     kernel = params["params"]["layers_0"]["kernel"].at[3].set(0)

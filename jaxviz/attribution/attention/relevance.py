@@ -94,7 +94,7 @@ def attention_x_gradient(
         raise ValueError(
             f"{name}: upsample lays out the tokens of one sequence, but there are {len(result)}; leave it out, for a row of each"
         )
-    return jax.tree.map(lambda matrix: read(name, matrix, inputs, token, upsample), result)
+    return jax.tree.map(lambda matrix: read(name, matrix, model, inputs, token, upsample), result)
 
 
 @functools.partial(jit, static_argnames="layers")

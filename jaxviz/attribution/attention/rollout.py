@@ -53,8 +53,9 @@ def attention_rollout(
         discard: share of the smallest weights of each example and layer, after the heads are one, that count as 0: 0 to 1.
         token: None for the matrix; or whose row is wanted: an int (0 for a class token that stands first, -1 for the last
             token), or an int array `(batch,)` with one index per example.
-        upsample: with a token, for images and volumes: False lays out its row as the grid of patches, without up to 8 class
-            tokens before them; True resizes that (linearly) to the spatial axes of the inputs; a tuple of ints is another size.
+        upsample: with a token, for images and volumes: False lays out its row as the grid of patches, without up to 8
+            others, as for `grad_cam`; True resizes that (linearly) to the spatial axes of the inputs; a tuple of ints is another
+            size.
 
     Returns:
         `R`, `(batch, queries, keys)`, of the weights' dtype: row q has the shares of the input tokens in token q, which sum to 1.
@@ -96,7 +97,7 @@ def attention_rollout(
     inputs, _ = prepare(name, model, inputs, Target() if target is None else target, differentiable=False)
     none = not is_traced(discard) and discard == 0  # nothing is sorted then
     matrix = _attention_rollout(model, inputs, residual, None if none else discard, layers=wanted, heads=heads)
-    return read(name, matrix, inputs, token, upsample)
+    return read(name, matrix, model, inputs, token, upsample)
 
 
 def _share(function: str, name: str, value: Any) -> Any:

@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz import views
+from jaxviz.attribution.cam.joins import first_patch
 from jaxviz.attribution.cam.maps import resized
 from jaxviz.attribution.cam.tokens import MOST_EXTRA, fitting, spatial_shapes
 from jaxviz.checks import check_count, given
 from jaxviz.compilation import jit
+from jaxviz.model import Model
 
 Token = int | jax.Array | np.ndarray | None
 Size = bool | tuple[int, ...] | None
@@ -35,12 +38,13 @@ def check_reading(function: str, token: Any, upsample: Any) -> None:
         )
 
 
-def read(function: str, matrix: jax.Array, inputs: Any, token: Token, upsample: Size) -> jax.Array:
+def read(function: str, matrix: jax.Array, model: Model, inputs: Any, token: Token, upsample: Size) -> jax.Array:
     """The matrix `(batch, tokens, tokens)` itself, or the row of a token, as tokens or as a grid.
 
     Args:
         function: the name of the caller, for error messages.
         matrix: what each token, the second axis, has of each token of the inputs.
+        model: what it is of.
         inputs: the model's inputs.
         token: None for the matrix, the index of a token (from the end where it is negative), or one for each example.
         upsample: None for the row, False for the grid of patches, True for the spatial axes of the inputs, or a size.
@@ -57,8 +61,10 @@ def read(function: str, matrix: jax.Array, inputs: Any, token: Token, upsample: 
             if not -tokens <= index < tokens:
                 raise ValueError(f"{function}: token must be {-tokens} to {tokens - 1}, one of {tokens}, got {index}")
         token = np.broadcast_to(np.asarray(token, np.int32), (batch,))
-    grid, size = (None, None) if upsample is None else _sizes(function, tokens, inputs, upsample)
-    return _read(matrix, token, grid, size)
+    if upsample is None:
+        return _row(matrix, token)
+    grid, size = _sizes(function, tokens, inputs, upsample)
+    return _grid(matrix, token, model, inputs, grid, size)
 
 
 def _sizes(
@@ -76,7 +82,7 @@ def _sizes(
     if len(found) != 1:
         sizes = " and ".join(map(str, shapes))
         raise ValueError(
-            f"{function}: the {tokens} tokens (without up to {MOST_EXTRA} class tokens before them) make "
+            f"{function}: the {tokens} tokens (without up to {MOST_EXTRA} others: class tokens, registers) make "
             f"{'several grids' if found else 'no grid'} of the aspect ratio of the inputs' spatial axes {sizes}; leave out "
             "upsample, for the row as it is"
         )
@@ -90,11 +96,17 @@ def _sizes(
     return grid, tuple(check_count(function, "upsample", side) for side in upsample)
 
 
-@functools.partial(jit, static_argnames=("grid", "size"))
-def _read(matrix: jax.Array, token: Any, grid: tuple[int, ...] | None, size: tuple[int, ...] | None) -> jax.Array:
+@jit
+def _row(matrix: jax.Array, token: Any) -> jax.Array:
     batch, tokens, _ = matrix.shape
     index = jnp.broadcast_to(token % tokens, (batch,))
-    row = jnp.take_along_axis(matrix, index[:, None, None], axis=1)[:, 0]
-    if grid is None:
-        return row
-    return resized(row[:, tokens - math.prod(grid) :].reshape(batch, *grid), size)
+    return jnp.take_along_axis(matrix, index[:, None, None], axis=1)[:, 0]
+
+
+@functools.partial(jit, static_argnames=("grid", "size"))
+def _grid(
+    matrix: jax.Array, token: Any, model: Model, inputs: Any, grid: tuple[int, ...], size: tuple[int, ...] | None
+) -> jax.Array:
+    patches = math.prod(grid)
+    first = first_patch(views.program(model, inputs), matrix.shape[-1], patches)
+    return resized(_row(matrix, token)[:, first : first + patches].reshape(len(matrix), *grid), size)

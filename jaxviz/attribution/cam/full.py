@@ -16,7 +16,7 @@ from jaxviz.attribution.cam.tokens import are_alike, are_tokens, fitting, to_gri
 from jaxviz.attribution.caution import cautious
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import OUTPUT, paths
+from jaxviz.program import OUTPUT, Key, paths
 from jaxviz.targets import Target, TargetLike
 
 
@@ -114,8 +114,9 @@ def _full_grad(
     inputs: Any,
     target: Target,
 ) -> jax.Array:
+    program = views.program(model, inputs)
     if patterns is not None:
-        paths.choose("full_grad", patterns, dict.fromkeys(key.layer for key in views.program(model, inputs).sites))
+        paths.choose("full_grad", patterns, dict.fromkeys(key.layer for key in program.sites))
     of_inputs, biases = full_gradient(model, inputs, target)
     (of_input,) = [leaf for leaf in jax.tree.leaves(of_inputs) if leaf.ndim == len(size) + 2]
     parts = [of_input]
@@ -123,7 +124,7 @@ def _full_grad(
         if layer is None or (patterns is not None and not paths.match(layer, patterns)):
             continue
         if are_tokens(part.shape, inputs) and fitting(part.shape[1], of_input.shape[1:-1]):
-            parts.append(to_grid("full_grad", layer, part, inputs))
+            parts.append(to_grid("full_grad", Key(layer), part, inputs, program))
         elif _has_place(part.shape, of_input.shape):
             parts.append(part)
     if eigen_smooth:

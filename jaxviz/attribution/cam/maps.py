@@ -153,7 +153,7 @@ def activations(wanted: Wanted, model: Model, inputs: Any) -> OrderedDict[str, j
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
     _, captured = evaluate(program, leaves, capture=[site.key for site in found], outputs=False)
     # Ordered, since JAX sorts the keys of a plain dict.
-    grids = _grids(wanted, found, captured, inputs)
+    grids = _grids(wanted, program, found, captured, inputs)
     return OrderedDict(zip([site.key.layer for site in found], grids, strict=True))
 
 
@@ -161,23 +161,24 @@ def activations_and_gradients(
     wanted: Wanted, model: Model, inputs: Any, target: Target
 ) -> list[tuple[jax.Array, jax.Array]]:
     """The layers' activations and the score's derivatives by them, `(batch, *grid, channels)` each: forward and backward once."""
-    found, score, shifts = _shifted(wanted, model, inputs, target)
+    program, found, score, shifts = _shifted(wanted, model, inputs, target)
     gradients, captured = jax.grad(score, has_aux=True)(shifts)
     named = dict(zip([site.key for site in found], gradients, strict=True))
-    return list(zip(_grids(wanted, found, captured, inputs), _grids(wanted, found, named, inputs), strict=True))
+    grids = [_grids(wanted, program, found, values, inputs) for values in (captured, named)]
+    return list(zip(*grids, strict=True))
 
 
 def with_curvatures(
     wanted: Wanted, model: Model, inputs: Any, target: Target
 ) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
     """Activations and derivatives as above, and the score's second derivatives by each activation, times this activation."""
-    found, score, shifts = _shifted(wanted, model, inputs, target)
+    program, found, score, shifts = _shifted(wanted, model, inputs, target)
     pairs = activations_and_gradients(wanted, model, inputs, target)
     _, captured = score(shifts)
     products = {
         site.key: _second_derivatives(score, shifts, index, captured[site.key]) for index, site in enumerate(found)
     }
-    grids = _grids(wanted, found, products, inputs)
+    grids = _grids(wanted, program, found, products, inputs)
     return [(*pair, product) for pair, product in zip(pairs, grids, strict=True)]
 
 
@@ -191,8 +192,10 @@ def _second_derivatives(score: Score, shifts: list[jax.Array], index: int, activ
     return jax.vjp(slope, shifts[index])[1](activation)[0]
 
 
-def _shifted(wanted: Wanted, model: Model, inputs: Any, target: Target) -> tuple[list[Site], Score, list[jax.Array]]:
-    """The layers; the scores' sum, and the activations, as a function of what is added to each activation; and zeros to add."""
+def _shifted(
+    wanted: Wanted, model: Model, inputs: Any, target: Target
+) -> tuple[Program, list[Site], Score, list[jax.Array]]:
+    """The program; the layers; the scores' sum and the activations, as a function of what is added to these; zeros to add."""
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
     found = sites(wanted, model, program, inputs)
     leaves = jax.tree.leaves((model.params, model.keywords, inputs))
@@ -203,11 +206,11 @@ def _shifted(wanted: Wanted, model: Model, inputs: Any, target: Target) -> tuple
         scores, captured = evaluate(program, leaves, capture=[site.key for site in found], edits=edits)
         return scores.sum(), captured
 
-    return found, score, [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
+    return program, found, score, [jnp.zeros(site.leaves[0].shape, site.leaves[0].dtype) for site in found]
 
 
-def _grids(wanted: Wanted, found: list[Site], values: Any, inputs: Any) -> list[jax.Array]:
-    return [tokens.to_grid(wanted.function, site.key.layer, values[site.key], inputs) for site in found]
+def _grids(wanted: Wanted, program: Program, found: list[Site], values: Any, inputs: Any) -> list[jax.Array]:
+    return [tokens.to_grid(wanted.function, site.key, values[site.key], inputs, program) for site in found]
 
 
 def finish(wanted: Wanted, cams: list[jax.Array], inputs: Any) -> jax.Array:

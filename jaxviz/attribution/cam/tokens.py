@@ -6,7 +6,10 @@ from typing import Any
 
 import jax
 
-# Tokens that stand before the patches' (class, distillation, registers): how many at the most, and how many patches each takes.
+from jaxviz.attribution.cam.joins import first_patch
+from jaxviz.program import Key, Program
+
+# Tokens beside the patches' (class, distillation, registers): how many at the most, and how many patches each takes.
 MOST_EXTRA = 8
 PATCHES_EACH = 4
 # By how much a grid's aspect ratio may miss that of the inputs, where no grid has it exactly: patches overlap or are cut off.
@@ -43,10 +46,10 @@ def have_place(shape: tuple[int, ...], inputs: Any) -> bool:
     return any(len(spatial) == len(shape) - 2 and are_alike(shape[1:-1], spatial) for spatial in spatial_shapes(inputs))
 
 
-def to_grid(function: str, layer: str, values: jax.Array, inputs: Any) -> jax.Array:
+def to_grid(function: str, key: Key, values: jax.Array, inputs: Any, program: Program) -> jax.Array:
     """The activation of a layer, or what has its shape, as `(batch, *grid, channels)`.
 
-    An activation with spatial axes is returned as it is. Of a row of tokens, those that stand before the patches' are left out.
+    An activation with spatial axes is returned as it is. Of a row of tokens, those that are no patch's are left out.
     """
     if not are_tokens(values.shape, inputs):
         return values
@@ -56,16 +59,19 @@ def to_grid(function: str, layer: str, values: jax.Array, inputs: Any) -> jax.Ar
     if len(grids) != 1:
         sizes = " and ".join(map(str, shapes))
         raise ValueError(
-            f"{function}: layer {layer!r} has an activation of shape {values.shape}, whose {tokens} tokens (without up to "
-            f"{MOST_EXTRA} class tokens before them) make {'several grids' if grids else 'no grid'} of the aspect ratio of the "
-            f"inputs' spatial axes {sizes}; give a layer with spatial axes, or tag one: jaxviz.tag(tokens.reshape(...), 'grid')"
+            f"{function}: layer {key.layer!r} has an activation of shape {values.shape}, whose {tokens} tokens (without up to "
+            f"{MOST_EXTRA} others: class tokens, registers) make {'several grids' if grids else 'no grid'} of the aspect ratio "
+            f"of the inputs' spatial axes {sizes}; give a layer with spatial axes, or tag one: "
+            "jaxviz.tag(tokens.reshape(...), 'grid')"
         )
     (grid,) = grids
-    return values[:, tokens - math.prod(grid) :].reshape(batch, *grid, channels)
+    patches = math.prod(grid)
+    first = first_patch(program, tokens, patches, before=key)
+    return values[:, first : first + patches].reshape(batch, *grid, channels)
 
 
 def fitting(tokens: int, spatial: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The grid that a row of tokens is of: of the aspect ratio of the inputs, with the fewest other tokens before it."""
+    """The grid that a row of tokens is of: of the aspect ratio of the inputs, with the fewest other tokens beside it."""
     found = []
     for extra in range(MOST_EXTRA + 1):
         patches = tokens - extra

@@ -39,8 +39,10 @@ def grad_cam(
         layer: path of a layer whose activation is `(batch, *spatial, channels)` with 1 to 3 spatial axes (`model.layers(inputs)`
             lists them): as a rule the last convolution, or its activation function. Where the inputs have 2 or 3 spatial axes, an
             activation `(batch, tokens, channels)` is a vision transformer's: its tokens are laid out as the grid that has the
-            inputs' aspect ratio, without up to 8 class tokens before them. A tuple of paths and patterns is for the mean over all
-            layers that fit: of their maps, each divided by its largest absolute value in the example, at the size wanted.
+            inputs' aspect ratio, without up to 8 others (class tokens, registers). Where among those the patches' stand is told
+            by the concatenation or padding that joined them before the layer; without one, they are taken to be the last.
+            A tuple of paths and patterns is for the mean over all layers that fit: of their maps, each divided by its largest
+            absolute value in the example, at the size wanted.
         side: `"output"` of the layer, or its `"input"`, where that is one array: of a convolution, what a function that is no
             layer made of the features before it.
         target: as for `gradient`.

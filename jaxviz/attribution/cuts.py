@@ -19,19 +19,29 @@ from jaxviz.program.dependence import reached
 
 
 class Form(NamedTuple):
-    """What the activation of layers looks like: where its arrays have the batch, and the pytree that they are the leaves of."""
+    """What the activation of layers looks like: where its arrays have the batch, and the pytree that they are the leaves of.
 
-    axes: tuple[int, ...]
+    The axis is None of an array that all examples share (the embeddings of positions); in the tail each has a copy of its own.
+    """
+
+    axes: tuple[int | None, ...]
     structure: Any
 
-    def bring(self, value: Any) -> Any:
-        """The layers' own pytree as inputs of the tail: one array, or a tuple of several, with the batch as axis 0."""
-        leaves = [jnp.moveaxis(leaf, axis, 0) for leaf, axis in zip(jax.tree.leaves(value), self.axes, strict=True)]
+    def bring(self, value: Any, count: int) -> Any:
+        """The layers' own pytree, of so many examples, as inputs of the tail: one array, or several, with the batch as axis 0."""
+        leaves = []
+        for leaf, axis in zip(jax.tree.leaves(value), self.axes, strict=True):
+            if axis is None:
+                one = leaf[0] if leaf.shape[:1] == (1,) else leaf
+                leaves.append(jnp.broadcast_to(one[None], (count, *one.shape)))
+            else:
+                leaves.append(jnp.moveaxis(leaf, axis, 0))
         return leaves[0] if len(leaves) == 1 else tuple(leaves)
 
     def restore(self, value: Any) -> Any:
-        """The layers' own pytree, from what looks like the inputs of the tail."""
-        leaves = [jnp.moveaxis(leaf, 0, axis) for leaf, axis in zip(jax.tree.leaves(value), self.axes, strict=True)]
+        """The layers' own pytree, from what looks like the inputs of the tail; copies stay the examples' own."""
+        axes = (axis or 0 for axis in self.axes)
+        leaves = [jnp.moveaxis(leaf, 0, axis) for leaf, axis in zip(jax.tree.leaves(value), axes, strict=True)]
         return jax.tree.unflatten(self.structure, leaves)
 
 
@@ -64,7 +74,7 @@ def cut(model: Model, inputs: Any, *, function: str, layers: tuple[str, ...], si
 
     Raises:
         ValueError: if a layer is not found, if one of several is computed from another, or if an activation has no axis that
-            is the batch.
+            is the batch, though it is computed from the inputs.
     """
     for layer in layers:
         check_layer(function, layer, side)
@@ -75,16 +85,18 @@ def cut(model: Model, inputs: Any, *, function: str, layers: tuple[str, ...], si
         )
     layers = found
     form = _form(function, model, inputs, layers, side)
-    if len(layers) == 1:
+    keys = tuple(Key(layer, side) for layer in layers)
+    if len(layers) > 1:
+        _check_independent(function, model, inputs, keys)
+    if len(layers) == 1 and None not in form.axes:
         tail, activation = model.since(layers[0], inputs, side=side)
     else:
-        keys = tuple(Key(layer, side) for layer in layers)
-        _check_independent(function, model, inputs, keys)
-        tail = Model(_Jointly(model.apply, keys), (model.params, model.keywords, inputs), {})
+        rest = _Apart if None in form.axes else _Jointly
+        tail = Model(rest(model.apply, keys), (model.params, model.keywords, inputs), {})
         activation = tuple(model.until(layer, side=side)(inputs) for layer in layers)
-    if any(form.axes):
+    if None not in form.axes and any(form.axes):
         tail = Model(_Moved(tail.apply, form.axes), tail.params, tail.keywords)
-    return Cut(tail, form.bring(activation), form)
+    return Cut(tail, form.bring(activation, jax.tree.leaves(inputs)[0].shape[0]), form)
 
 
 @functools.partial(jit, static_argnames=("layers", "side"))
@@ -107,17 +119,23 @@ def _form(function: str, model: Model, inputs: Any, layers: tuple[str, ...], sid
     leaves = jax.tree.leaves(shapes)
     larger = batches.of_one_more(lambda inputs: activations.eval_shape(model, inputs, layers, side), inputs)
     others = [None] * len(leaves) if larger is None else [leaf.shape for leaf in jax.tree.leaves(larger)]
-    axes = []
-    for leaf, other in zip(leaves, others, strict=True):
-        axis = batches.axis(leaf.shape, other, batch)
-        if axis is None:
-            names = repr(layers[0]) if len(layers) == 1 else f"one of {', '.join(map(repr, layers))}"
-            raise ValueError(
-                f"{function}: layer {names} has an activation of shape {leaf.shape}, none of whose axes is the batch of "
-                f"{batch}; choose a layer that has a value for each example"
-            )
-        axes.append(axis)
-    return Form(tuple(axes), jax.tree.structure(shapes))
+    axes = tuple(batches.axis(leaf.shape, other, batch) for leaf, other in zip(leaves, others, strict=True))
+    if None in axes:
+        each = [(layers[0], shapes)] if len(layers) == 1 else zip(layers, shapes, strict=True)
+        names = [layer for layer, value in each for _ in jax.tree.leaves(value)]
+        jaxpr = jax.make_jaxpr(lambda inputs: activations(model, inputs, layers, side))(inputs).jaxpr
+        computed = reached(jaxpr, [True] * len(jaxpr.invars))
+        for name, leaf, axis, is_computed in zip(names, leaves, axes, computed, strict=True):
+            if axis is None and (is_computed or larger is None):
+                raise ValueError(
+                    f"{function}: layer {name!r} has an activation of shape {leaf.shape}, none of whose axes is the batch of "
+                    f"{batch}; {_ADVICE if larger is not None else _ADVICE_TO_ONE}"
+                )
+    return Form(axes, jax.tree.structure(shapes))
+
+
+_ADVICE = "choose a layer that has a value for each example, or one that is not computed from the inputs"
+_ADVICE_TO_ONE = "the model holds a value for each example of the batch (a mask, say): explain one example at a time"
 
 
 class _Moved(Adapter):
@@ -147,6 +165,28 @@ class _Jointly(Adapter):
             edits[key] = Edit("at_layer", lambda old, new: new, arrays)
         # What comes before the layers only is computed in vain, and left out by the compiler.
         return evaluate(program, jax.tree.leaves(params), edits=edits)[0]
+
+
+class _Apart(Adapter):
+    """The rest of a model from layers on, for one batch, each example with its own copy of what the layers' arrays share.
+
+    Parts: the model's adapter, and the keys of the layers' values. The params are the arguments of the model.
+    """
+
+    def __call__(self, params: Any, keywords: dict[str, Any], inputs: Any, *, marked: bool = False) -> Any:
+        """The outputs of the model."""
+        base, keys = self.parts
+        fixed, given = params[:2], params[2]
+
+        def one(example: Any, arrays: list[Any]) -> Any:
+            example = jax.tree.map(lambda leaf: leaf[None], example)
+            sites = views.program(Model(base, *fixed), example).sites
+            shapes = [leaf.shape for key in keys for leaf in sites[key].leaves]
+            values = tuple(array.reshape(shape) for array, shape in zip(arrays, shapes, strict=True))
+            outputs = _Jointly(base, keys)((*fixed, example), {}, values)
+            return jax.tree.map(lambda leaf: leaf[0], outputs)
+
+        return jax.vmap(one)(given, jax.tree.leaves(inputs))
 
 
 def _check_independent(function: str, model: Model, inputs: Any, keys: tuple[Key, ...]) -> None:

@@ -50,7 +50,8 @@ def at_layer(
     Returns:
         A method, called as the method is, `method(model, inputs, *, target=None, ...)`. It gives what has the structure, shapes
         and dtypes of the layer's activation (a pytree where that is one: a carry, or several outputs); for a tuple of layers a
-        dict, path -> attribution, in the order of execution. Of the settings,
+        dict, path -> attribution, in the order of execution. Of an activation that all examples share, as embeddings of positions
+        `(1, tokens, channels)`, each has its own copy, `(batch, tokens, channels)`. Of the settings,
          - `baseline` and `baselines` are of the model's inputs (token ids, for token ids), and mapped to the layer's activation
            there: by default that of zeros. `layer_baseline=` is of the layer's activation: a number, an array that broadcasts to
            it, or a tuple of these for a layer of several arrays or for several layers.
@@ -58,7 +59,7 @@ def at_layer(
 
     Raises:
         TypeError, ValueError: if method cannot be called, has a layer of its own already, or a setting is unknown; when called,
-            as the method, and if a layer is not found, or its activation has no axis that is the batch.
+            as the method, and if a layer is not found, or computed from the inputs without an axis that is the batch.
 
     Example:
         >>> import jax, jax.numpy as jnp, flax.linen as nn, jaxviz as jv
@@ -200,7 +201,9 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
     if "layer_baseline" in settings:
         settings["baseline"] = settings.pop("layer_baseline")
     elif "baseline" in settings:
-        settings["baseline"] = found.form.bring(activations(model, settings["baseline"], how.layers, how.side))
+        settings["baseline"] = found.form.bring(
+            activations(model, settings["baseline"], how.layers, how.side), jax.tree.leaves(inputs)[0].shape[0]
+        )
     if settings.get("baselines") is not None:
         points = baseline_set(how.name, settings["baselines"], inputs)
         settings["baselines"] = _in_parts(how, model, inputs, points, found.form)
@@ -255,7 +258,7 @@ def _in_parts(how: _How, model: Model, inputs: Any, points: Any, form: Form) -> 
     def append(parts: list[Any], part: Any) -> list[Any]:
         if alone:  # the point in place of each example, since the model has a value for each
             part = jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), part, inputs)
-        found = form.bring(activations(model, part, how.layers, how.side))
+        found = form.bring(activations(model, part, how.layers, how.side), len(jax.tree.leaves(part)[0]))
         return [*parts, _that_of_all(how, found) if alone else found]
 
     parts: list[Any] = chunks.fold(append, [], points, sizes)

@@ -79,7 +79,7 @@ class Sentences(nn.Module):
         TRACES += 1
         places = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None], tokens.shape)
         x = nn.Embed(10, 4, name="tokens")(tokens) + nn.Embed(5, 4, name="places")(places)
-        nn.Embed(5, 4, name="shared")(jnp.arange(5))
+        jv.tag(x.mean(axis=0), "mean")
         x = nn.RNN(nn.LSTMCell(4, name="cell"), name="recurrence")(x)
         x = x + nn.Dense(4, name="dense")(nn.tanh(x))
         return nn.Dense(3)(x.mean(1))
@@ -119,6 +119,69 @@ def test_several_layers_are_one_explanation(sentences):
     tail = sentences.replace({"tokens": jnp.zeros_like(tokens), "places": jnp.broadcast_to(moved, places.shape)})
     total = sum(leaf.sum((1, 2)) for leaf in both.values())
     close(total, sentences(TOKENS)[:, 0] - tail(TOKENS)[:, 0], 1e-3)
+
+
+class Placed(nn.Module):
+    """Tokens and positions; `places` has the positions of each example, or those that all examples share."""
+
+    places: str = "each"
+
+    @nn.compact
+    def __call__(self, tokens):
+        numbers = jnp.arange(tokens.shape[1])
+        numbers = {"each": jnp.broadcast_to(numbers[None], tokens.shape), "one": numbers[None], "bare": numbers}
+        x = nn.Embed(5, 4, name="places")(numbers[self.places])
+        x = jv.tag(nn.Embed(10, 4, name="tokens")(tokens) + (x[None] if x.ndim == 2 else x), "sum")
+        x = x + nn.MultiHeadDotProductAttention(2)(nn.LayerNorm()(x))
+        return nn.Dense(3)(nn.relu(nn.Dense(6)(x)).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # positions are those of the baseline
+@pytest.mark.parametrize("places", ["one", "bare"])
+def test_an_activation_that_all_examples_share(places):
+    params = Placed().init(jax.random.key(0), TOKENS)
+    model, each = (jv.Model.from_linen(Placed(how), params) for how in (places, "each"))
+    classes = np.array([2, 0, 1])
+    baselines = np.array([[0, 0, 0], [1, 2, 3]])
+    calls: list[tuple] = [
+        (jv.integrated_gradients, {"layer_baseline": 0.0}),
+        (jv.deeplift, {"layer_baseline": (0.5, 0.0)}),
+        (jv.deep_shap, {"baselines": baselines}),
+        (jv.lrp, {}),
+        (jv.feature_ablation, {"layer_baseline": 0.0}),
+    ]
+    for method, settings in calls:
+        explain = jv.at_layer(method, ("tokens", "places"))
+        for rows in (slice(None), slice(1)):
+            found = explain(model, TOKENS[rows], target=classes[rows], **settings)
+            assert {path: leaf.shape for path, leaf in found.items()} == dict.fromkeys(
+                ("places", "tokens"), (*TOKENS[rows].shape, 4)
+            )
+            expected = explain(each, TOKENS[rows], target=classes[rows], **settings)
+            for path, leaf in expected.items():
+                close(found[path], leaf, 1e-5)
+    # Each example's positions add to its own sum: the derivative by them is that by the sum.
+    slopes = jv.at_layer(jv.gradient, "places")(model, TOKENS, target=classes)
+    close(slopes, jv.at_layer(jv.gradient, "sum")(model, TOKENS, target=classes))
+    assert np.abs(np.asarray(slopes[0] - slopes[1])).max() > 0.01
+
+
+def test_what_all_examples_share_in_a_model_for_one_batch():
+    params = Placed("one").init(jax.random.key(0), TOKENS)
+    mask = jnp.ones((2, 3, 1)).at[0, 1].set(0.0)
+
+    def network(params, tokens):
+        params, mask = params
+        return (Placed("one").apply(params, tokens)[:, None] * mask).sum((1, 2))
+
+    model = jv.Model.from_function(network, (params, mask))
+    with pytest.raises(
+        ValueError, match=r"layer 'places' has .* of 2; the model holds .*: explain one example at a time"
+    ):
+        jv.at_layer(jv.gradient, ("tokens", "places"))(model, TOKENS[:2])
+    alone = model.with_params((params, mask[:1]))
+    found = jv.at_layer(jv.gradient, ("tokens", "places"))(alone, TOKENS[:1])
+    close(found["places"], found["tokens"])
 
 
 def test_one_layer_after_the_other(sentences):
@@ -228,10 +291,10 @@ def test_wrong_settings(arguments, error, message):
         ("dence", {}, ValueError, "'dence' not found; .*dense"),
         (("dense", "dence"), {}, ValueError, "'dence' not found"),
         (
-            "shared",
+            "mean",
             {},
             ValueError,
-            r"'shared' has an activation of shape \(5, 4\), none of whose axes is the batch of 3",
+            r"'mean' has an activation of shape \(3, 4\), none of whose axes is the batch of 3; choose a layer that has",
         ),
         ("dense", {"baseline": 0.5}, TypeError, "baseline must be integers"),
         (

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxviz import finite, host, meanwhile
 from jaxviz.attribution.baselines import baseline_like
+from jaxviz.attribution.underived import check_derivatives
 
 _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they do
 
@@ -61,8 +62,9 @@ def cautious(method: Method) -> Method:
             meanwhile.catch_up()
             largest = _suspicious(attribution)
             meanwhile.keep()
-        except Exception:
+        except Exception as error:
             meanwhile.catch_up()  # what was to be checked may be why
+            check_derivatives(error, method, args, settings)
             raise
         finally:
             _running.up, _running.reasons = False, None

@@ -208,7 +208,7 @@ def computed(equation: JaxprEqn, operands: list[Any]) -> list[Any]:
     values = list(map(bare, operands))
     try:
         return bind(equation, values)
-    except NotImplementedError:  # JAX has no derivative of it, and then the attribution has none
+    except Exception:  # JAX has no derivative of it, and then the attribution has none
         return bind(equation, jax.lax.stop_gradient(values))
 
 

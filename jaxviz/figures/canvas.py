@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import matplotlib.figure
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from jaxviz.figures import checks, palette
@@ -135,6 +137,18 @@ def write(
     """A text in an axes, with size and color explicit and matplotlib's `$` markup off."""
     settings = {"ha": "center", "va": "center", "weight": "normal", "parse_math": False, **settings}
     return axes.text(x, y, checks.clean(text), size=size, color=color, **settings)
+
+
+def legend(
+    owner: Axes | Figure, artists: Sequence[Artist], names: Sequence[str], *, color: str = palette.INK, **settings: Any
+) -> Legend:
+    """A legend of artists by any names; matplotlib itself leaves out those that start with an underscore."""
+    made = owner.legend(
+        artists, [f".{name}" for name in names], fontsize=TICK, frameon=False, labelcolor=color, **settings
+    )
+    for text, name in zip(made.get_texts(), names, strict=True):
+        text.set(text=name, parse_math=False)
+    return made
 
 
 def add_notes(figure: Figure, notes: Sequence[str]) -> None:

@@ -124,8 +124,6 @@ def time_series(
             rows[2 * i + 1].tick_params(labelbottom=last, bottom=last)
     for axes in rows:
         axes.set_xlim(edges[0], edges[-1])
-    if len(members[0]) > 1:
-        _legend(rows[0])
 
     shares = scale == "method" and len(heats) > 1
     clipped = sum(part.clipped for part in scales.values())
@@ -186,10 +184,22 @@ def _sheet(members: list[list[int]], together: bool, strips: int, title: str | N
 
 
 def _draw_curves(axes: Axes, at: np.ndarray, curves: np.ndarray, names: Sequence[str], channels: list[int]) -> None:
-    """The curves of the channels that share a panel."""
+    """The curves of the channels that share a panel, with their names above it where they are several."""
+    lines = []
     for k, channel in enumerate(channels):
         color, dashes = traces.COLORS[k % len(traces.COLORS)], traces.DASHES[k // len(traces.COLORS)]
-        traces.curve(axes, at, curves[:, channel], color, dashes, names[channel])
+        lines.append(traces.curve(axes, at, curves[:, channel], color, dashes))
+    if len(channels) > 1:
+        canvas.legend(
+            axes,
+            lines,
+            [canvas.wrap(names[channel], 1.4, canvas.TICK, 1) for channel in channels],
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            borderaxespad=0.2,
+            ncols=min(len(channels), LEGEND),
+            handlelength=2.6,
+        )
 
 
 def _draw_strips(axes: Axes, edges: np.ndarray, heats: dict[str, np.ndarray], scales: dict[str, Scale]) -> None:
@@ -218,23 +228,3 @@ def _notes_of_shares(scales: dict[str, Scale], percentile: float, saturated: boo
         told = part.notes() if part.nan + part.inf or part.largest == 0 else []
         notes += [f"{name}: {note}" for note in told if "saturate" not in note]
     return notes
-
-
-def _legend(axes: Axes) -> None:
-    """The names of the channels that share a panel, above it."""
-    lines, names = axes.get_legend_handles_labels()
-    texts = [canvas.wrap(name, 1.4, canvas.TICK, 1) for name in names]
-    legend = axes.legend(
-        lines,
-        texts,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        borderaxespad=0.2,
-        ncols=min(len(texts), LEGEND),
-        fontsize=canvas.TICK,
-        frameon=False,
-        labelcolor=palette.INK,
-        handlelength=2.6,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)

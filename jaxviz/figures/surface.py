@@ -68,7 +68,7 @@ def decision_surface(
 
     figure = canvas.sheet(6.4, 5.4)
     axes = figure.add_subplot()
-    outside = terrain.draw(
+    drawn, outside = terrain.draw(
         axes,
         field.reshape(resolution, resolution, -1),
         at_points,
@@ -82,13 +82,13 @@ def decision_surface(
     canvas.panel(axes, title=title, x_label=features[0], y_label=features[1], frame=("left", "bottom", "top", "right"))
     if len(names) == 2:
         _probability_bar(figure, [axes], names)
-    axes.legend(
+    canvas.legend(
+        axes,
+        [marks for _, marks in drawn],
+        [name for name, _ in drawn],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.12),
         ncols=min(len(names) + 2, 5),
-        fontsize=canvas.TICK,
-        frameon=False,
-        labelcolor=palette.INK,
         handletextpad=0.4,
         columnspacing=1.4,
         scatterpoints=1,
@@ -187,7 +187,7 @@ def decision_surfaces(
                 None,
                 names=names,
                 small=True,
-            )
+            )[1]
         )
         canvas.picture_panel(
             axes, title=None if texts is None else canvas.wrap(texts[i], side, canvas.LABEL), color=palette.MUTED

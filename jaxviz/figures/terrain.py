@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
@@ -25,8 +26,8 @@ def draw(
     *,
     names: Sequence[str],
     small: bool = False,
-) -> list[str]:
-    """Draws one surface; returns the names of the hidden units whose lines are outside the box."""
+) -> tuple[list[tuple[str, Artist]], list[str]]:
+    """Draws one surface; returns its points with their names, and the hidden units whose lines are outside the box."""
     resolution, _, classes = field.shape
     if classes == 2:
         colors = palette.paint(field[..., 1], "probability")
@@ -47,11 +48,12 @@ def draw(
     outside = draw_lines(axes, box, hidden, hidden_names, small)
     right = at_points.argmax(axis=1) == truth
     size = (70.0 if len(spot) <= 20 else 28.0 if len(spot) <= 300 else 10.0) * (0.5 if small else 1.0)
+    drawn: list[tuple[str, Artist]] = []
     for i, name in enumerate(names):
         chosen = truth == i
         if chosen.any():
             face, marker = palette.class_color(i), MARKERS[i % len(MARKERS)]
-            axes.scatter(
+            marks = axes.scatter(
                 spot[chosen, 0],
                 spot[chosen, 1],
                 s=size,
@@ -62,8 +64,10 @@ def draw(
                 zorder=4,
                 label=name,
             )
+            drawn.append((name, marks))
     if not right.all():
-        axes.scatter(
+        wrong = f"wrong ({int((~right).sum())})"
+        marks = axes.scatter(
             spot[~right, 0],
             spot[~right, 1],
             s=size * 1.7,
@@ -71,10 +75,11 @@ def draw(
             marker="x",
             linewidths=1.1,
             zorder=5,
-            label=f"wrong ({int((~right).sum())})",
+            label=wrong,
         )
+        drawn.append((wrong, marks))
     axes.set(xlim=box[:2], ylim=box[2:])
-    return outside
+    return drawn, outside
 
 
 def draw_lines(

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
 
 from jaxviz.figures import canvas, palette
 from jaxviz.figures.lines import alone
@@ -35,15 +36,11 @@ def curve(
     values: np.ndarray,
     color: str = palette.INK,
     dashes: Any = "-",
-    label: str | None = None,
-) -> None:
+) -> Line2D:
     """Draws a channel; on strong colors, a white edge keeps the curve visible."""
     marked = _marked(np.isfinite(values))
-    for paint, width, size, style, name in (
-        (palette.PAPER, 3.6, 5.5, "-", None),
-        (color, 1.6, 3.0, dashes, label),
-    ):
-        axes.plot(
+    for paint, width, size, style in ((palette.PAPER, 3.6, 5.5, "-"), (color, 1.6, 3.0, dashes)):
+        (line,) = axes.plot(
             at,
             np.where(np.isfinite(values), values, np.nan),
             color=paint,
@@ -54,8 +51,8 @@ def curve(
             markersize=size,
             markeredgewidth=0,
             zorder=3,
-            label=name,
         )
+    return line
 
 
 def colored_curve(axes: Axes, at: np.ndarray, values: np.ndarray, heat: np.ndarray, scale: Scale) -> None:

@@ -138,7 +138,7 @@ def test_of_a_long_series_the_lonely_points_alone_have_marks(mode):
 
 
 def test_all_channels_in_one_panel_on_their_sum():
-    figure = time_series(SERIES, HEAT, mode="combined", channel_names=["a", "$b$"])
+    figure = time_series(SERIES, HEAT, mode="combined", channel_names=["_a", "$b$"])
     panel, bar = figure.axes
     expected = [1.0, -2.0, 0.5, np.nan]
     np.testing.assert_array_equal(np.ma.filled(panel.images[0].get_array()[0], np.nan), expected)
@@ -149,7 +149,7 @@ def test_all_channels_in_one_panel_on_their_sum():
     assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 2
     for line, column in zip(curves, SERIES.T, strict=True):
         np.testing.assert_array_equal(line.get_ydata(), column)
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["a", "$b$"]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["_a", "$b$"]
     low, high = panel.get_ylim()
     assert low < 0
     assert high > 40

@@ -85,6 +85,17 @@ def test_several_classes_have_their_colors():
     assert legend == ["class 0", "class 2", "wrong (1)"]
 
 
+def test_classes_of_any_name_are_in_the_legend():
+    figure = decision_surface(xor, POINTS, LABELS, resolution=2, class_names=["_off", "$on$"])
+    figure.canvas.draw()  # what is shown is what was given: no markup, and nothing is left out for its first letter
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["_off", "$on$"]
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+    faces = [handle.get_facecolor()[0].tolist() for handle in legend.legend_handles]
+    drawn = {each.get_label(): each for each in figure.axes[0].collections}
+    assert faces == [drawn[name].get_facecolor()[0].tolist() for name in ("_off", "$on$")]
+
+
 def test_many_networks_share_one_bar():
     figure = decision_surfaces(
         [xor] * 5, POINTS, LABELS, hidden=[HIDDEN] * 5, titles=[str(i) for i in range(5)], columns=3, resolution=8

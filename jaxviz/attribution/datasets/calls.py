@@ -26,8 +26,9 @@ class Call:
     def __call__(self, batch: Batch) -> Any:
         """The attribution of a batch."""
         keys = {} if self.key is None else {"key": jax.random.fold_in(self.key, batch.number)}
+        points = {"baseline": batch.baseline} if "baseline" in self.settings else {}
         try:
-            return self.method(self.model, batch.inputs, target=batch.target, **self.settings, **keys)
+            return self.method(self.model, batch.inputs, target=batch.target, **self.settings | points, **keys)
         except Exception as error:
             error.add_note(
                 f"explain_dataset: in batch {batch.number}, examples {batch.start} to {batch.start + batch.size - 1}"

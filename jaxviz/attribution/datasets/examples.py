@@ -24,6 +24,7 @@ class Batch(NamedTuple):
         inputs: an array or a tuple of arrays.
         labels: one per example, or None.
         target: as a method takes it.
+        baseline: likewise.
     """
 
     number: int
@@ -32,10 +33,11 @@ class Batch(NamedTuple):
     inputs: Any
     labels: np.ndarray | None
     target: Any
+    baseline: Any
 
 
 def batches(
-    function: str, dataset: Any, labels: Any, target: Any, batch_size: int | None
+    function: str, dataset: Any, labels: Any, target: Any, batch_size: int | None, baseline: Any = None
 ) -> tuple[Iterator[Batch], int | None]:
     """The batches of a data set, and how many there are, if that is known.
 
@@ -45,6 +47,7 @@ def batches(
         labels: one per example, or None.
         target: a target, one index per example, or `"labels"`.
         batch_size: examples per batch, for arrays.
+        baseline: one for all examples, or an array with one for each, or a tuple of these for several inputs.
     """
     labels = None if labels is None else _Column(function, "labels", _labels(function, labels))
     if isinstance(dataset, tuple) and len(dataset) == 2 and _is_input(dataset[0]) and isinstance(dataset[1], list):
@@ -64,6 +67,9 @@ def batches(
                 column.check(examples)
         raw: Iterable[Any] = jdata.batches(pair, min(size, examples))
         total: int | None = -(-examples // size)
+        baseline = _baselines(function, baseline, pair[0])
+        for column in _columns(baseline):
+            column.check(examples)
     else:
         if batch_size is not None:
             raise TypeError(f"{function}: batch_size is for arrays; the batches of dataset have their sizes already")
@@ -74,11 +80,11 @@ def batches(
                 f"returns one, got {type(raw).__name__}"
             )
         total = len(raw) if isinstance(raw, Sized) else None
-    return _batches(function, raw, labels, indices, target if indices is None else None), total
+    return _batches(function, raw, labels, indices, target if indices is None else None, baseline), total
 
 
 def _batches(
-    function: str, raw: Iterable[Any], labels: "_Column | None", indices: "_Column | None", target: Any
+    function: str, raw: Iterable[Any], labels: "_Column | None", indices: "_Column | None", target: Any, baseline: Any
 ) -> Iterator[Batch]:
     start, kind = 0, None
     for number, item in enumerate(raw):
@@ -88,6 +94,7 @@ def _batches(
         found = [(leaf.shape[1:], leaf.dtype) for leaf in jax.tree.leaves(inputs)], jax.tree.structure(inputs)
         if kind is None:
             kind = found
+            baseline = _baselines(function, baseline, inputs)
         elif found != kind:
             told = [" and ".join(f"{dtype}{['examples', *shape]}" for shape, dtype in one[0]) for one in (kind, found)]
             raise ValueError(
@@ -107,11 +114,30 @@ def _batches(
                     f"{function}: target={target!r} needs labels that are integers, the indices of outputs"
                 )
             chosen = own
-        yield Batch(number, start, size, inputs, own, chosen)
+        points = jax.tree.map(
+            lambda part, start=start, size=size: part.take(start, size) if isinstance(part, _Column) else part, baseline
+        )
+        yield Batch(number, start, size, inputs, own, chosen, points)
         start += size
-    for column in (labels, indices):
+    for column in (labels, indices, *_columns(baseline)):
         if column is not None:
             column.check(start)
+
+
+def _baselines(function: str, baseline: Any, inputs: Any) -> Any:
+    """A baseline with a column in place of each array that has one entry for each example: an axis 0 as the inputs."""
+    several = isinstance(inputs, tuple)
+    if several != isinstance(baseline, tuple) or (several and len(baseline) != len(inputs)):
+        return baseline
+    parts = []
+    for part, leaf in zip(baseline if several else (baseline,), inputs if several else (inputs,), strict=True):
+        is_each = hasattr(part, "shape") and len(part.shape) == len(leaf.shape) and part.shape[0] != 1
+        parts.append(_Column(function, "baseline", np.asarray(part)) if is_each else part)
+    return tuple(parts) if several else parts[0]
+
+
+def _columns(baseline: Any) -> list["_Column"]:
+    return [part for part in jax.tree.leaves(baseline) if isinstance(part, _Column)]
 
 
 class _Column:

@@ -62,16 +62,17 @@ def explain_dataset(
             it is started again, and gives the same bits. A function is known by its code, not by what it calls.
         keep: keep all attributions: in memory, or with a path in `.npy` files beside it.
         progress: draw a progress bar.
-        **settings: further settings of the method.
+        **settings: further settings of the method. Of `baseline`, an array with as many axes as the inputs has one entry per
+            example of the data set (or axis 0 of length 1, for all); others are for all examples.
 
     Returns:
         A `DatasetAttribution`, with NumPy arrays of the shape of one example's attribution.
 
     Raises:
         TypeError: if an argument is of another type, or the results of the method have no mean (`feature_factorization`).
-        ValueError: if the data set is empty, batches differ in shape, inputs are not finite, labels or target are not as many as
-            the examples, no attribution was finite, or the file is that of another method, model, setting or data set (the
-            error names what differs).
+        ValueError: if the data set is empty, batches differ in shape, inputs are not finite, labels, target or baseline are not
+            as many as the examples, no attribution was finite, or the file is that of another method, model, setting or data set
+            (the error names what differs).
         OSError: if path cannot be written.
 
     Example:
@@ -105,7 +106,7 @@ def explain_dataset(
         check_takes_key(method)
     check_flag(_NAME, "keep", keep)
     check_flag(_NAME, "progress", progress)
-    parts, total = batches(_NAME, dataset, labels, target, batch_size)
+    parts, total = batches(_NAME, dataset, labels, target, batch_size, settings.get("baseline"))
     first = next(parts, None)
     if first is None:
         raise ValueError(f"{_NAME}: dataset is empty, it has no batch")

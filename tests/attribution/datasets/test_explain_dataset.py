@@ -301,6 +301,44 @@ def test_targets_and_labels_by_example():
     assert same(listed, explain(jv.gradient, MODEL, (INPUTS, LABELS), target=0, batch_size=20))
 
 
+def test_baselines_by_example(tmp_path):
+    points = RNG.normal(size=INPUTS.shape).astype(np.float32)
+    expected = jv.integrated_gradients(MODEL, INPUTS, target=1, baseline=points)
+    method = functools.partial(explain, jv.integrated_gradients, MODEL, target=1)
+    for found in (
+        method(INPUTS, baseline=points, batch_size=16, keep=True),
+        method(INPUTS, baseline=jnp.asarray(points), batch_size=16, keep=True),
+        method(lambda: (INPUTS[i : i + 20] for i in (0, 20, 40)), baseline=points, keep=True),
+    ):
+        np.testing.assert_allclose(found.attributions, expected, rtol=1e-5, atol=1e-6)
+    for shared in (points[0], points[:1], 0.5):  # one for all examples
+        found = method(INPUTS, baseline=shared, batch_size=16, keep=True)
+        expected = jv.integrated_gradients(MODEL, INPUTS, target=1, baseline=shared)
+        np.testing.assert_allclose(found.attributions, expected, rtol=1e-5, atol=1e-6)
+
+    pair = jv.Model.from_function(lambda params, inputs: jnp.tanh(inputs[0].sum(1)) * inputs[1].sum(1), ())
+    inputs, baseline = (INPUTS, INPUTS[:, :2] + 1), (points, 0.5)
+    found = explain(
+        jv.deeplift, pair, (inputs, None), baseline=baseline, batch_size=16, keep=True, path=tmp_path / "state"
+    )
+    expected = jv.deeplift(pair, inputs, baseline=(points, jnp.full((50, 2), 0.5)))
+    for ours, theirs in zip(found.attributions, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="the setting baseline"):
+        explain(jv.deeplift, pair, (inputs, None), baseline=(-points, 0.5), keep=True, path=tmp_path / "state")
+
+    for count in (49, 100):
+        many = np.zeros((count, 3), np.float32)
+        with pytest.raises(
+            ValueError, match=f"explain_dataset: baseline has {count} entries, but dataset has 50 examples"
+        ):
+            method(INPUTS, baseline=many)
+    with pytest.raises(ValueError, match="explain_dataset: baseline has 30 entries, but dataset has more examples"):
+        method(lambda: (INPUTS[i : i + 20] for i in (0, 20, 40)), baseline=points[:30])
+    with pytest.raises(ValueError, match="explain_dataset: baseline has 60 entries, but dataset has 50 examples"):
+        method(lambda: (INPUTS[i : i + 20] for i in (0, 20, 40)), baseline=np.resize(points, (60, 3)))
+
+
 def test_a_name_that_no_file_can_have(tmp_path):
     with pytest.raises(OSError, match=r"explain_dataset: path .* cannot be written: File name too long"):
         explain(jv.gradient, MODEL, INPUTS, target=0, path=tmp_path / ("x" * 300))

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import matplotlib.figure
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
@@ -141,7 +142,24 @@ def add_notes(figure: Figure, notes: Sequence[str]) -> None:
     """Writes notes under the figure's panels, wrapped to its width. Nothing where there are none."""
     if notes:
         text = wrap(" ".join(notes), figure.get_figwidth(), NOTE)
-        figure.supxlabel(text, x=0.5, ha="center", size=NOTE, color=palette.MUTED, weight="normal", linespacing=1.25)
+        plain: dict[str, Any] = {"color": palette.MUTED, "weight": "normal", "parse_math": False}
+        figure.supxlabel(text, x=0.5, ha="center", size=NOTE, linespacing=1.25, **plain)
+
+
+def name_ticks(axis: Axis, at: Sequence[float], names: Sequence[str], **settings: Any) -> None:
+    """Ticks that have names, as they are written: matplotlib's `$` markup is off."""
+    axis.set_ticks(at, labels=[checks.clean(name) for name in names], parse_math=False, **settings)
+
+
+def add_legend(place: Axes | Figure, *entries: Sequence[Any], **settings: Any) -> None:
+    """A legend in the house's look, its texts as they are written; `entries` are lines and their names, if not all.
+
+    A frame is half transparent, so that what is behind it can be seen.
+    """
+    framed: dict[str, Any] = {"facecolor": palette.PAPER, "edgecolor": "none", "fancybox": False, "shadow": False}
+    look = {"fontsize": TICK, "labelcolor": palette.INK, "frameon": False, "framealpha": 0.85, **framed}
+    for text in place.legend(*entries, **{**look, **settings}).get_texts():
+        text.set_parse_math(False)
 
 
 def wrap(text: str, inches: float, size: float, most: int | None = None) -> str:

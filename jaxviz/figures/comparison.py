@@ -175,7 +175,8 @@ def _draw_image(sheet: _Sheet, row: int, picture: np.ndarray, text: str | None, 
     canvas.picture_panel(axes, title=heading, size=sheet.size, color=color, width=width)
     if text is not None:
         beside: dict[str, Any] = {"rotation": "horizontal", "ha": "right", "va": "center", "labelpad": 5}
-        axes.set_ylabel(canvas.wrap(text, 1.1, canvas.LABEL), size=canvas.LABEL, color=palette.INK, **beside)
+        plain: dict[str, Any] = {"color": palette.INK, "parse_math": False}
+        axes.set_ylabel(canvas.wrap(text, 1.1, canvas.LABEL), size=canvas.LABEL, **plain, **beside)
 
 
 def _draw_map(

@@ -104,17 +104,13 @@ def line_chart(
         canvas.panel(axes, title=heading or None, x_label=x_label, y_label=y_label if first else None, grid=True)
         axes.title.set(size=canvas.LABEL)
         axes.margins(x=0.02)
-    figure.legend(
+    canvas.add_legend(
+        figure,
         [drawn[name] for name in names],
         [canvas.wrap(name, 30 * 0.56 * canvas.TICK / 72, canvas.TICK, 3) for name in names],
         loc="outside right center",
-        fontsize=canvas.TICK,
-        frameon=False,
-        labelcolor=palette.INK,
         handlelength=2.2,
     )
-    for text in figure.legends[0].get_texts():
-        text.set_parse_math(False)
     canvas.add_notes(figure, [f"{hidden} NaN or inf values are left out."] if hidden else [])
     return figure
 

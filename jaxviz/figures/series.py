@@ -113,7 +113,6 @@ def time_series(
         traces.frame(axes, curves[:, those])
         y_label = names[i] if len(those) == 1 else None
         canvas.panel(axes, y_label=y_label, x_label=below if alone else None, frame=("left", "bottom"))
-        axes.yaxis.label.set_parse_math(False)
         if alone and mode != "curve":
             traces.strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
         axes.tick_params(labelbottom=last and alone)
@@ -199,9 +198,7 @@ def _draw_strips(axes: Axes, edges: np.ndarray, heats: dict[str, np.ndarray], sc
         traces.strip(axes, edges, heat, scales[name], (count - k - 1, count - k))
     axes.set(ylim=(0, count))
     labels = [canvas.wrap(name, 1.6, canvas.TICK, 1) for name in heats]
-    axes.set_yticks([count - k - 0.5 for k in range(count)], labels=labels)
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
+    canvas.name_ticks(axes.yaxis, [count - k - 0.5 for k in range(count)], labels)
     axes.tick_params(left=False)
     for line in range(1, count):
         axes.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
@@ -224,17 +221,13 @@ def _legend(axes: Axes) -> None:
     """The names of the channels that share a panel, above it."""
     lines, names = axes.get_legend_handles_labels()
     texts = [canvas.wrap(name, 1.4, canvas.TICK, 1) for name in names]
-    legend = axes.legend(
+    canvas.add_legend(
+        axes,
         lines,
         texts,
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
         borderaxespad=0.2,
         ncols=min(len(texts), LEGEND),
-        fontsize=canvas.TICK,
-        frameon=False,
-        labelcolor=palette.INK,
         handlelength=2.6,
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)

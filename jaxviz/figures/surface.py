@@ -82,13 +82,11 @@ def decision_surface(
     canvas.panel(axes, title=title, x_label=features[0], y_label=features[1], frame=("left", "bottom", "top", "right"))
     if len(names) == 2:
         _probability_bar(figure, [axes], names)
-    axes.legend(
+    canvas.add_legend(
+        axes,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.12),
         ncols=min(len(names) + 2, 5),
-        fontsize=canvas.TICK,
-        frameon=False,
-        labelcolor=palette.INK,
         handletextpad=0.4,
         columnspacing=1.4,
         scatterpoints=1,
@@ -193,9 +191,9 @@ def decision_surfaces(
             axes, title=None if texts is None else canvas.wrap(texts[i], side, canvas.LABEL), color=palette.MUTED
         )
         if i % columns == 0:
-            axes.set_ylabel(features[1], size=canvas.LABEL, color=palette.INK)
+            axes.set_ylabel(features[1], size=canvas.LABEL, color=palette.INK, parse_math=False)
         if i + columns >= len(predicts):
-            axes.set_xlabel(features[0], size=canvas.LABEL, color=palette.INK)
+            axes.set_xlabel(features[0], size=canvas.LABEL, color=palette.INK, parse_math=False)
     if len(names) == 2:
         _probability_bar(figure, list(grid.flat), names)
     notes = [] if hidden is None else [LINES]

@@ -112,9 +112,9 @@ def beeswarm(
     axes.axvline(0, color=palette.MUTED, linewidth=0.8, linestyle="-", marker="None", zorder=1)
     canvas.panel(axes, title=title, x_label=x_label, frame=("bottom",))
     axes.tick_params(left=False)
-    axes.set_yticks(range(len(columns)), labels=[canvas.wrap(name, 2.2, canvas.TICK, 3) for name, _, _ in columns])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
+    canvas.name_ticks(
+        axes.yaxis, range(len(columns)), [canvas.wrap(name, 2.2, canvas.TICK, 3) for name, _, _ in columns]
+    )
     axes.set(xlim=(low - 0.04 * span, high + 0.04 * span), ylim=(len(columns) - 0.5, -0.55))
     for row in range(len(columns)):
         axes.axhline(row, color=palette.FAINT, linewidth=0.6, linestyle=":", marker="None", zorder=0)

@@ -65,12 +65,16 @@ class Scale:
         """Values (already of the chosen sign) as shares of the limit, [-1, 1]; NaN and inf become NaN."""
         return np.clip(np.where(np.isfinite(values), values, np.nan) / (self.limit or 1.0), -1, 1)
 
+    def missing(self, what: str = "values") -> str:
+        """How many of the values are not finite: "2 NaN and 1 inf of 64 values"; nothing where all are."""
+        parts = [f"{count:,} {word}" for count, word in ((self.nan, "NaN"), (self.inf, "inf")) if count]
+        return f"{' and '.join(parts)} of {self.size:,} {what}" if parts else ""
+
     def notes(self) -> list[str]:
         """What a reader must know that the colors cannot say, in words."""
         said = []
-        if self.nan + self.inf:
-            parts = [f"{count:,} {word}" for count, word in ((self.nan, "NaN"), (self.inf, "inf")) if count]
-            said.append(f"{' and '.join(parts)} of {self.size:,} values, shown in yellow.")
+        if missing := self.missing():
+            said.append(f"{missing}, shown in yellow.")
         if self.nan + self.inf == self.size:
             said.append("No finite value to show.")
         elif self.largest == 0:

@@ -25,7 +25,7 @@ def answer(x):
 
 
 def layer(path, kind):
-    return SimpleNamespace(path=path, kind=kind, shape=(1, 8), dtype="float32", parameters=4, flops=None)
+    return SimpleNamespace(path=path, kind=kind, shape=(1, 8), parameters=4, flops=None)
 
 
 # For each figure its arguments, of which every text is `name` and a letter, and the letters.

@@ -95,12 +95,10 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
         raise ValueError(
             f"{where}: {len(rows)} layers at depth {depth} are too many to draw (400); give a smaller depth, or fewer records"
         )
-    total = sum(item.parameters for item in items if not _parent(item.path, {other.path for other in items}))
-    operations = [
-        item.flops
-        for item in items
-        if not _parent(item.path, {other.path for other in items}) and item.flops is not None
-    ]
+    paths = {item.path for item in items}
+    outermost = [item for item in items if not _parent(item.path, paths)]
+    total = sum(item.parameters for item in outermost)
+    operations = [item.flops for item in outermost if item.flops is not None]
     heading = title or f"{total:,} parameters in {len(rows)} layers"
     notes = [] if depth >= deepest else [f"Modules below level {depth} are drawn closed."]
     if title:

@@ -107,8 +107,7 @@ def attribution_bars(
         axes.tick_params(left=False)
     for axes in list(panels.flat)[len(table) :]:
         axes.set_axis_off()
-    notes = [note.replace("Colors saturate", "Bars are cut") for note in scale.notes()]
-    canvas.add_notes(figure, notes)
+    canvas.add_notes(figure, scale.notes(beyond="Bars are cut at"))
     return figure
 
 

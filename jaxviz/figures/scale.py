@@ -70,19 +70,24 @@ class Scale:
         parts = [f"{count:,} {word}" for count, word in ((self.nan, "NaN"), (self.inf, "inf")) if count]
         return f"{' and '.join(parts)} of {self.size:,} {what}" if parts else ""
 
-    def notes(self) -> list[str]:
-        """What a reader must know that the colors cannot say, in words."""
+    def notes(self, *, beyond: str | None = "Colors saturate at", shown: str = ", shown in yellow") -> list[str]:
+        """What a reader must know that the colors cannot say, in words.
+
+        Args:
+            beyond: what the figure does to values beyond the limit, which follows; None where that is told elsewhere.
+            shown: how NaN and inf are shown, where the figure does not say it itself.
+        """
         said = []
         if missing := self.missing():
-            said.append(f"{missing}, shown in yellow.")
+            said.append(f"{missing}{shown}.")
         if self.nan + self.inf == self.size:
             said.append("No finite value to show.")
         elif self.largest == 0:
             kind = {"positive": "No positive value.", "negative": "No negative value."}
             said.append(kind.get(self.sign, f"All {'finite ' if self.nan + self.inf else ''}values are 0."))
-        elif self.clipped:
+        elif self.clipped and beyond:
             why = "" if self.percentile is None else f", the {self.percentile:g}th percentile of non-zero magnitudes"
-            said.append(f"Colors saturate at {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")
+            said.append(f"{beyond} {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")
         return said
 
 

@@ -212,8 +212,7 @@ def _notes_of_shares(scales: dict[str, Scale], percentile: float, saturated: boo
             f"The limit covers {percentile:g} % of the non-zero magnitudes of each method; stronger ones saturate."
         )
     for name, part in scales.items():
-        told = part.notes() if part.nan + part.inf or part.largest == 0 else []
-        notes += [f"{name}: {note}" for note in told if "saturate" not in note]
+        notes += [f"{name}: {note}" for note in part.notes(beyond=None)]
     return notes
 
 

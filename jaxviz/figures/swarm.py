@@ -122,9 +122,7 @@ def beeswarm(
         bar = canvas.color_bar(figure, axes, map="value", low=0.0, high=1.0, label="value of the feature", ticks=[0, 1])
         bar.set_ticks([0, 1], labels=["low", "high"])
         bar.ax.yaxis.labelpad = -8
-    notes = [
-        note.replace("Colors saturate", "The axis ends").replace(", shown in yellow", "") for note in scale.notes()
-    ]
+    notes = scale.notes(beyond="The axis ends at", shown="")  # the rows say themselves what is not finite
     if scale.clipped:
         notes.append("Triangles are beyond it.")
     if len(drawn) < len(table):

@@ -41,6 +41,11 @@ class Scale:
     inf: int
     size: int
 
+    @classmethod
+    def of_shares(cls, sign: str, clipped: int) -> "Scale":
+        """The scale of colors that show shares of limits, each map or method having its own; `clipped` of all together."""
+        return cls(sign, limit=1.0, largest=1.0, percentile=None, clipped=clipped, nan=0, inf=0, size=1)
+
     @property
     def low(self) -> float:
         """The lower end of the colors, in the units of the values."""
@@ -89,6 +94,12 @@ class Scale:
             why = "" if self.percentile is None else f", the {self.percentile:g}th percentile of non-zero magnitudes"
             said.append(f"{beyond} {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")
         return said
+
+
+def notes_of_limits(each: str, percentile: float, clipped: int) -> list[str]:
+    """What is said of colors that show shares, each map or method having its own limit; one scale for all has its own notes."""
+    covers = f"The limit covers {percentile:g} % of the non-zero magnitudes of each {each}; stronger ones saturate."
+    return [covers] if clipped else []
 
 
 def reduce_channels(attribution: npt.ArrayLike, how: Reduction = "sum") -> np.ndarray:

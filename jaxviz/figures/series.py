@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from jaxviz.figures import canvas, checks, palette, traces
 from jaxviz.figures.panels import LABELS
-from jaxviz.figures.scale import PERCENTILE, Scale, Sign, reduce_channels, shared_scale
+from jaxviz.figures.scale import PERCENTILE, Scale, Sign, notes_of_limits, reduce_channels, shared_scale
 
 MOST_CHANNELS, MOST_METHODS = 12, 6
 LEGEND = 4  # names in a line of the legend
@@ -128,7 +128,7 @@ def time_series(
 
     shares = scale == "method" and len(heats) > 1
     clipped = sum(part.clipped for part in scales.values())
-    shown = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1) if shares else common
+    shown = Scale.of_shares(sign, clipped) if shares else common
     canvas.color_bar(
         figure,
         list(rows),
@@ -138,7 +138,8 @@ def time_series(
         label="share of the method's limit" if shares else LABELS[sign] + (", summed" if summed else ""),
         clipped=clipped > 0,
     )
-    notes = _notes_of_shares(scales, percentile, clipped > 0) if shares else common.notes()
+    own = [f"{name}: {note}" for name, part in scales.items() for note in part.notes(beyond=None)]
+    notes = notes_of_limits("method", percentile, clipped) + own if shares else common.notes()
     if not np.isfinite(curves).all():
         notes.append(
             f"Gaps in the curves: {int((~np.isfinite(curves)).sum()):,} of {curves.size:,} values are NaN or inf."
@@ -202,18 +203,6 @@ def _draw_strips(axes: Axes, edges: np.ndarray, heats: dict[str, np.ndarray], sc
     axes.tick_params(left=False)
     for line in range(1, count):
         axes.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
-
-
-def _notes_of_shares(scales: dict[str, Scale], percentile: float, saturated: bool) -> list[str]:
-    """What is said of methods on scales of their own; one scale for all has its own notes."""
-    notes = []
-    if saturated:
-        notes.append(
-            f"The limit covers {percentile:g} % of the non-zero magnitudes of each method; stronger ones saturate."
-        )
-    for name, part in scales.items():
-        notes += [f"{name}: {note}" for note in part.notes(beyond=None)]
-    return notes
 
 
 def _legend(axes: Axes) -> None:

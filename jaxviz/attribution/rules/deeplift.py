@@ -41,8 +41,10 @@ def deeplift(
     function of one variable is its secant, `(y - y_baseline) / (x - x_baseline)`
 
     The attributions of an example sum to `score(inputs) - score(baseline)`, to rounding: each operation of the program shares out
-    the whole difference of its result, whatever the network. Products of two values that depend on the inputs (gates, attention,
-    norms) are shared by the mean of the factors, maxima by what becomes the largest, quotients and choices alike.
+    the whole difference of its result, whatever the network. Products of two values that depend on the inputs (gates, attention)
+    are shared by the mean of the factors, maxima by what becomes the largest, quotients and choices alike. A norm (layer, group,
+    root mean square) divides by the mean of its two deviations, so that a baseline without contrast, where it divides by about
+    nothing, does no harm. Where examples depend on each other (statistics of a batch), the sums of all together are complete.
 
     Args:
         model: the model.

@@ -20,9 +20,17 @@ from jaxviz.program import Rule, Where
 from jaxviz.program._compat import JaxprEqn
 
 # What leaves a deviation one: in another shape or dtype, with constants added or multiplied, or bounded by them.
-_KEPT = frozenset(
-    """add broadcast_in_dim convert_element_type copy copy_p expand_dims max mul reshape squeeze stop_gradient transpose""".split()
-)
+_SHAPES = {
+    "broadcast_in_dim",
+    "convert_element_type",
+    "copy",
+    "copy_p",
+    "expand_dims",
+    "reshape",
+    "squeeze",
+    "transpose",
+}
+_KEPT = _SHAPES | {"add", "max", "mul", "stop_gradient"}
 
 
 def followed(rule: Rule) -> Rule:

@@ -281,6 +281,17 @@ def test_a_full_disk_loses_nothing(tmp_path):
     assert not list(tmp_path.glob(".*.part"))
 
 
+def test_a_new_pass_takes_away_what_another_kept_and_nothing_else(tmp_path):
+    theirs = [tmp_path / name for name in ("run.train.npy", "run.0.old.npy", "run.-1.npy", "run2.0.npy", "a.run.0.npy")]
+    ours = [tmp_path / name for name in ("run.0.npy", "run.12.npy")]
+    for file in (*theirs, *ours):
+        np.save(file, np.ones(2))
+    explain(jv.gradient, MODEL, INPUTS, target=0, path=tmp_path / "run", keep=True)
+    assert sorted(tmp_path.iterdir()) == sorted([*theirs, ours[0], tmp_path / "run"])
+    assert all(np.array_equal(np.load(file), np.ones(2)) for file in theirs)
+    assert np.load(ours[0]).shape == INPUTS.shape
+
+
 @pytest.mark.parametrize(
     ("method", "words"),
     [

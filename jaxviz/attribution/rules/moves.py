@@ -21,8 +21,8 @@ _LIGHT = frozenset(
     {"broadcast_in_dim", "convert_element_type", "copy", "expand_dims", "reshape", "squeeze", "transpose"}
 )
 MOVES = " ".join(sorted(_LIGHT)) + (
-    " concatenate copy_p device_put dynamic_slice dynamic_update_slice gather optimization_barrier pad rev scatter "
-    "sharding_constraint slice sort split"
+    " concatenate copy_p device_put dynamic_slice dynamic_update_slice gather layout_constraint optimization_barrier pad pvary "
+    "reshard rev scatter sharding_constraint slice sort split stack tile unstack"
 )
 # The derivative of these chooses: the winner takes all.
 SELECTIONS = (

@@ -57,7 +57,7 @@ def _table(assignment: Assignment) -> Iterator[tuple[str, Rule]]:
     yield "div", assigned(arithmetic.quotient)
     yield "neg", assigned(arithmetic.negative)
     yield "dot_general conv_general_dilated", assigned(linear_layers.contraction)
-    yield "reduce_sum reduce_window_sum cumsum scatter-add scatter_add", assigned(linear_layers.pooling)
+    yield "reduce_sum reduce_window_sum cumsum scatter-add scatter_add scatter-sub", assigned(linear_layers.pooling)
     yield "*", _unknown
     yield "stop_gradient", lambda equation, operands, where: [Detached(bare(operands[0]))]
 

@@ -263,7 +263,7 @@ def _weighted_choice(equation: JaxprEqn, constants: Any, directions: list[Any]) 
     return weight * _chosen(equation, points, directions)
 
 
-_LINEAR = _names(
+LINEAR = _names(
     """add add_any broadcast_in_dim complex concatenate conj convert_element_type copy copy_p cumsum device_put dynamic_slice
     dynamic_update_slice expand_dims fft gather imag layout_constraint neg optimization_barrier pad pvary real reduce_precision
     reduce_sum reduce_window_sum reshape reshard rev scatter scatter-add scatter-sub sharding_constraint slice split squeeze stack
@@ -281,7 +281,7 @@ _OTHERS = _names(
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_KINKED + _SCALE_FREE + _POLES + _SMOOTH, elementwise),
-    **dict.fromkeys(_LINEAR, linear),
+    **dict.fromkeys(LINEAR, linear),
     **dict.fromkeys(_names("conv_general_dilated dot_general mul"), product),
     **dict.fromkeys(_EXTREMA, extremum),
     **dict.fromkeys(_OTHERS, mean_derivative),

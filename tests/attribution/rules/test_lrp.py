@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.layout import Layout, with_layout_constraint
 
 import jaxviz as jv
 from jaxviz.attribution.rules import (
@@ -24,6 +25,8 @@ from jaxviz.attribution.rules import (
     ZPlus,
     epsilon_plus,
 )
+from jaxviz.attribution.rules.propagation import propagation
+from jaxviz.attribution.rules.rescale import LINEAR
 
 EPSILON = 1e-6
 
@@ -154,6 +157,38 @@ def test_sums_products_and_maxima_by_hand():
         relevance(lambda params, x: jnp.where(x > 0, x, x * 0.1).sum(axis=1), x), [[3.0, -0.1, 2.0]], atol=1e-5
     )
     assert np.allclose(relevance(lambda params, x: jnp.cumsum(x, axis=1)[:, 1], x), [[3.0, -1.0, 0.0]], atol=1e-5)
+
+
+def resharded(x: jax.Array) -> jax.Array:
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Explicit,))
+    return jax.sharding.reshard(x, jax.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+MOVES: dict[str, Callable[[Any], Any]] = {
+    "stack": lambda x: jnp.stack([x[:, 0], x[:, 2]], axis=1),
+    "tile": lambda x: jnp.tile(x, (1, 2))[:, 1:5],
+    "unstack": lambda x: jnp.unstack(x, axis=1)[2][:, None],
+    "reshard": resharded,
+    "layout_constraint": lambda x: with_layout_constraint(x, Layout((1, 0))),
+    "scatter-sub": lambda x: jnp.zeros_like(x).at[:, 1:].subtract(x[:, 1:]),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_moves_values_moves_their_relevance(name):
+    move, x, w = MOVES[name], normal(6, 2, 3), normal(7, 3, 3)
+    assert name in str(jax.make_jaxpr(move)(x))
+    of = lambda x: move(x).sum(axis=1)
+    slope = np.asarray(jax.jacobian(lambda x: of(x[None])[0])(x[0]))
+    assert np.allclose(relevance(lambda params, x: of(x), x), x * slope, rtol=1e-4)
+    # After a layer, too, all of whose copies go back to it.
+    expected = x * (w @ slope)
+    assert np.allclose(relevance(lambda w, x: of(x @ w), x, w), expected, rtol=1e-4)
+
+
+def test_what_is_linear_has_a_rule_here_where_deeplift_has_one():
+    without = set(LINEAR) - set(propagation(Composite()).table)
+    assert without == {"complex", "conj", "fft", "imag", "real"}  # of complex values, which have no relevance
 
 
 ELEMENTWISE: dict[str, Callable[[Any], Any]] = {

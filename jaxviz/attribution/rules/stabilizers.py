@@ -10,7 +10,7 @@ import numpy as np
 from jaxviz.checks import check_flag, check_number, given
 from jaxviz.static import Static
 
-_KNOWN = int | float | np.number  # in contrast to what may be traced
+KNOWN = int | float | np.number  # in contrast to what may be traced
 
 
 @jax.tree_util.register_dataclass
@@ -37,7 +37,7 @@ class Stabilizer:
     axes: tuple[int, ...] | None = field(default=None, metadata={"static": True})
 
     def __post_init__(self) -> None:
-        if callable(self.epsilon) or isinstance(self.epsilon, _KNOWN | str | bool | list | None):
+        if callable(self.epsilon) or isinstance(self.epsilon, KNOWN | str | bool | list | None):
             check_number("Stabilizer", "epsilon", self.epsilon, 0)
         for name in ("clip", "relative"):
             check_flag("Stabilizer", name, getattr(self, name))
@@ -102,7 +102,7 @@ def check_stabilizer(function: str, name: str, value: Any) -> Any:
         return Own(Static(value))
     if isinstance(value, str | bool | list | None | type):
         raise TypeError(f"{function}: {name} must be a number, a Stabilizer or a function, got {given(value)}")
-    if isinstance(value, _KNOWN) and not value >= 0:
+    if isinstance(value, KNOWN) and not value >= 0:
         raise ValueError(f"{function}: {name} must be at least 0, got {given(value)}")
     return value
 

@@ -663,8 +663,12 @@ def test_wrong_arguments(net):
         epsilon_plus().extended(stabilizer={})
     with pytest.raises(TypeError, match="extended: layers must be a dict"):
         epsilon_plus().extended(layers=Epsilon())
-    with pytest.raises(ValueError, match="alpha - beta must be 1"):
-        AlphaBeta(2.0, 0.5)
+    for alpha, beta in ((2.0, 0.5), (np.float32(2), np.float32(7)), (2, np.int64(2)), (2.2, 1.20001)):
+        with pytest.raises(ValueError, match="alpha - beta must be 1"):
+            AlphaBeta(alpha, beta)
+    for beta in (1.2, 0.1, 0.7, 1e4 / 3):  # whatever rounding makes of their difference
+        AlphaBeta(1 + beta, beta)
+        AlphaBeta(np.float32(1 + beta), np.float32(beta))
     with pytest.raises(ValueError, match="asks for the weights of a map that has none"):
         relevance(
             lambda params, x: (x - x.mean(axis=1, keepdims=True))[:, 0],

@@ -447,6 +447,50 @@ def test_rules_by_kind_by_path_and_for_the_first_layer(net):
         lrp(Composite(layers={"tow": alike}))
 
 
+class Pool(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return x.reshape(x.shape[0], -1, 2).mean(axis=2)
+
+
+class Pooled(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        x = nn.LayerNorm(name="norm", dtype=x.dtype, param_dtype=x.dtype)(Pool(name="pool")(x))
+        return nn.Dense(2, name="dense", param_dtype=x.dtype)(x)
+
+
+NAMES = [("pool", "Pool", "pooling"), ("norm", "LayerNorm", "centering"), ("dense", "Dense", "dense")]
+
+
+@pytest.mark.parametrize(("path", "kind", "operation"), NAMES)
+def test_a_rule_by_path_by_class_or_by_operation_is_the_same(path, kind, operation):
+    x = jnp.asarray(normal(25, 3, 8))
+    with jax.numpy_dtype_promotion("standard"):
+        model = jv.Model.from_linen(Pooled(), Pooled().init(jax.random.key(0), x))
+        calls = []
+
+        def doubled(layer: Any, x: Any, relevance: Any) -> Any:
+            calls.append(x.shape)
+            return 2 * Epsilon(1e-6)(layer, x, relevance)
+
+        lrp = lambda **rules: jv.lrp(model, x, target=1, composite=Composite(**rules))
+        for rules in ({"layers": {path: doubled}}, {"rules": {kind: doubled}}, {"rules": {operation: doubled}}):
+            assert np.allclose(lrp(**rules), 2 * lrp(), rtol=1e-12)
+        assert len(calls) == 3  # not also for the statistics of a norm, to which no relevance goes
+
+
+@pytest.mark.parametrize("rules", [{"layers": {"norm": Pass()}}, {"rules": {"LayerNorm": Pass()}}])
+def test_a_norm_that_passes_relevance(rules):
+    x = jnp.asarray(normal(25, 3, 8))
+    with jax.numpy_dtype_promotion("standard"):
+        model = jv.Model.from_linen(Pooled(), Pooled().init(jax.random.key(0), x))
+        before, after = (
+            jv.lrp(model, x, target=1, composite=Composite(**rules), layer=one) for one in ("pool", "norm")
+        )
+    assert np.array_equal(before, after)
+
+
 @pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # the rule passes nothing on
 def test_own_rules_for_primitives():
     def apply(params: Any, x: jax.Array) -> jax.Array:

@@ -117,7 +117,7 @@ def lrp(
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
     check_composite("lrp", model, inputs, target, composite)
     if layer is None:
-        score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, propagation(composite)), inputs)
+        score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, propagation("lrp", composite)), inputs)
         return back(score)[0]
     found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
@@ -125,7 +125,7 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    run = lambda gauges, inputs: rewritten(gauged(gauges), inputs, target, propagation(composite))
+    run = lambda gauges, inputs: rewritten(gauged(gauges), inputs, target, propagation("lrp", composite))
     # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
     score, back = jax.vjp(run, gauges, inputs)
     return back(score)[0]

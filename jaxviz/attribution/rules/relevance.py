@@ -73,7 +73,7 @@ class Pass:
         """The relevance of x."""
         if jnp.shape(x) != relevance.shape:
             raise ValueError(
-                f"lrp: the rule Pass is for elementwise layers; this one has inputs {jnp.shape(x)} and outputs {relevance.shape}"
+                f"Pass: this rule is for elementwise layers; the layer has inputs {jnp.shape(x)} and outputs {relevance.shape}"
             )
         return relevance
 
@@ -212,7 +212,7 @@ class Own:
         if jax.tree.map(jnp.shape, found) != shapes:
             name = getattr(self.function.value, "__name__", "a function")
             what = type(found).__name__ if found is None else jax.tree.map(jnp.shape, found)
-            raise ValueError(f"lrp: the rule {name!r} must return the relevance of x, of shape {shapes}, got {what}")
+            raise ValueError(f"{name}: a rule must return the relevance of x, of shape {shapes}, got {what}")
         return found
 
 

@@ -137,11 +137,13 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
     def note(where: Where, operation: str, rule: Any) -> None:
         names.setdefault(_name(where, operation, rule), len(names))
 
-    score = jax.eval_shape(lambda inputs: rewritten(model, inputs, target, propagation(composite, note)), inputs)
+    score = jax.eval_shape(
+        lambda inputs: rewritten(model, inputs, target, propagation("relevance_report", composite, note)), inputs
+    )
 
     def probed(inputs: Any, probes: Any) -> Any:
         probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
-        return rewritten(model, inputs, target, propagation(composite, probe))
+        return rewritten(model, inputs, target, propagation("relevance_report", composite, probe))
 
     score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
     attribution, flows = back(score)

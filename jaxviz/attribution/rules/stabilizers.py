@@ -70,8 +70,8 @@ class Stabilizer:
         places = [axis + z.ndim if axis < 0 else axis for axis in given_axes]
         if not all(0 < place < z.ndim for place in places) or len(set(places)) < len(places):
             raise ValueError(
-                f"lrp: a Stabilizer has the axes {given(given_axes)}, which must be different axes of the layer's outputs, other "
-                f"than the batch, but it stands where these have the shape {z.shape}"
+                "Stabilizer: axes must be different axes of the layer's outputs, other than the batch, got "
+                f"{given(given_axes)} where these have the shape {z.shape}"
             )
         return tuple(places)
 
@@ -87,8 +87,9 @@ class Own:
         """The denominator in place of z."""
         found = self.function.value(z)
         if getattr(found, "shape", None) != z.shape:
+            name = getattr(self.function.value, "__name__", "a function")
             raise ValueError(
-                f"lrp: a stabilizer must give an array of the shape of its argument, {z.shape}, got "
+                f"{name}: a stabilizer must give an array of the shape of its argument, {z.shape}, got "
                 f"{getattr(found, 'shape', given(found))}"
             )
         return found.astype(z.dtype)

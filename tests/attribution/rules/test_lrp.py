@@ -187,7 +187,7 @@ def test_what_moves_values_moves_their_relevance(name):
 
 
 def test_what_is_linear_has_a_rule_here_where_deeplift_has_one():
-    without = set(LINEAR) - set(propagation(Composite()).table)
+    without = set(LINEAR) - set(propagation("lrp", Composite()).table)
     assert without == {"complex", "conj", "fft", "imag", "real"}  # of complex values, which have no relevance
 
 
@@ -535,7 +535,7 @@ def test_what_a_rule_of_ones_own_returns():
         (lambda layer, x, relevance: (x, x), r"of shape \(1, 3\), got \(\(1, 3\), \(1, 3\)\)"),
     ):
         composite = Composite(rules={"dense": rule}, primitives={"reduce_prod": lambda layer, x, relevance: x})
-        with pytest.raises(ValueError, match=f"^lrp: the rule '<lambda>' must return the relevance of x, {words}"):
+        with pytest.raises(ValueError, match=f"^<lambda>: a rule must return the relevance of x, {words}"):
             jv.lrp(model, jnp.ones((1, 3)), composite=composite)
 
 
@@ -666,7 +666,7 @@ def test_wrong_arguments(net):
         Composite({"dense": Epsilon})
     with pytest.raises(TypeError, match="Composite: rules must be a dict"):
         Composite(Epsilon())
-    with pytest.raises(ValueError, match="the rule Pass is for elementwise layers"):
+    with pytest.raises(ValueError, match=r"^Pass: this rule is for elementwise layers"):
         lrp(Pass())
     with pytest.raises(ValueError, match="Epsilon: epsilon must be at least 0, got -1"):
         Epsilon(-1)
@@ -692,7 +692,7 @@ def test_wrong_arguments(net):
         Stabilizer(0.1, relative=True, axes=(0, 1))
     for axes in ((5,), (-1, 1)):
         with pytest.raises(
-            ValueError, match=r"lrp: a Stabilizer has the axes .* must be different axes of the layer's"
+            ValueError, match=r"^Stabilizer: axes must be different axes of the layer's .* got .* shape \(3, "
         ):
             lrp(Epsilon(Stabilizer(0.1, relative=True, axes=axes)))
     with pytest.raises(TypeError, match="Stabilizer: epsilon must be a number"):
@@ -700,7 +700,7 @@ def test_wrong_arguments(net):
     with pytest.raises(ValueError, match="Epsilon: epsilon must be at least 0"):
         Epsilon(np.float32(-1))
     with pytest.raises(
-        ValueError, match=r"lrp: a stabilizer must give an array of the shape of its argument, .* got \(\)"
+        ValueError, match=r"^sum: a stabilizer must give an array of the shape of its argument, .* got \(\)"
     ):
         lrp(Epsilon(jnp.sum))
     with pytest.raises(TypeError, match="extended: there are rules, first, layers, primitives, got stabilizer"):
@@ -713,7 +713,7 @@ def test_wrong_arguments(net):
     for beta in (1.2, 0.1, 0.7, 1e4 / 3):  # whatever rounding makes of their difference
         AlphaBeta(1 + beta, beta)
         AlphaBeta(np.float32(1 + beta), np.float32(beta))
-    with pytest.raises(ValueError, match="asks for the weights of a map that has none"):
+    with pytest.raises(ValueError, match=r"^Affine: a rule asks for the weights of a map that has none"):
         relevance(
             lambda params, x: (x - x.mean(axis=1, keepdims=True))[:, 0],
             normal(18, 2, 3),

@@ -72,8 +72,8 @@ def test_merged_moments_are_those_of_all_values_with_a_large_mean(sizes):
         merged.mean - 1e8, rest.mean(0), rtol=0, atol=6e-8
     )  # of 1e8 and more, 4 in the last place
     np.testing.assert_allclose(merged.variance, rest.var(0), rtol=1e-7)
-    assert np.array_equal(merged.low, values.min(0))
-    assert np.array_equal(merged.high, values.max(0))
+    assert np.array_equal(merged.min, values.min(0))
+    assert np.array_equal(merged.max, values.max(0))
 
 
 def test_statistics_are_numpys_and_per_class():

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxviz.attribution.rules.first_layers import Flat, WSquare, ZBox
-from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Gamma, Norm, Own, Pass, ZPlus
+from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Gamma, Norm, OwnRule, Pass, ZPlus
 from jaxviz.attribution.rules.stabilizers import check_stabilizer
 from jaxviz.program import Where, paths
 from jaxviz.static import Static
@@ -123,8 +123,8 @@ def as_rule(function: str, rule: Any) -> Any:
     """The rule; a function as a rule that JAX takes for static. Raises unless it is one."""
     if isinstance(rule, type) or not callable(rule):
         raise TypeError(f"{function}: a rule must be an instance such as Epsilon(), or a function, got {rule!r}")
-    if jax.tree_util.all_leaves([rule]) and callable(rule):
-        return Own(Static(rule))
+    if jax.tree_util.all_leaves([rule]):
+        return OwnRule(Static(rule))
     return rule
 
 

@@ -200,7 +200,7 @@ class ZPlus:
 
 @register
 @dataclass(frozen=True)
-class Own:
+class OwnRule:
     """A function as a rule."""
 
     function: Static = field(metadata={"static": True})

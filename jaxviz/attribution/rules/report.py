@@ -15,7 +15,7 @@ from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.lrp import check_composite, rewritten
 from jaxviz.attribution.rules.propagation import propagation
-from jaxviz.attribution.rules.relevance import Epsilon, Own
+from jaxviz.attribution.rules.relevance import Epsilon, OwnRule
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -152,6 +152,6 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
 
 
 def _name(where: Where, operation: str, rule: Any) -> tuple[str, str, str]:
-    if isinstance(rule, Own):
+    if isinstance(rule, OwnRule):
         rule = getattr(rule.function.value, "__name__", "a function")
     return where.layer, operation, rule if isinstance(rule, str) else type(rule).__name__

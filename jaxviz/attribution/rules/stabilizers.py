@@ -78,7 +78,7 @@ class Stabilizer:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Own:
+class OwnStabilizer:
     """A function as a stabilizer."""
 
     function: Static = field(metadata={"static": True})
@@ -97,10 +97,10 @@ class Own:
 
 def check_stabilizer(function: str, name: str, value: Any) -> Any:
     """The value, a function as a stabilizer that JAX takes for static; raises unless it is a number or a stabilizer."""
-    if isinstance(value, Stabilizer | Own):
+    if isinstance(value, Stabilizer | OwnStabilizer):
         return value
     if callable(value) and not isinstance(value, type):
-        return Own(Static(value))
+        return OwnStabilizer(Static(value))
     if isinstance(value, str | bool | list | None | type):
         raise TypeError(f"{function}: {name} must be a number, a Stabilizer or a function, got {given(value)}")
     if isinstance(value, KNOWN) and not value >= 0:

@@ -12,10 +12,10 @@ from jaxviz.attribution.arguments import check_like, prepare
 from jaxviz.attribution.baselines import baseline_like, baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
-from jaxviz.attribution.rules.names import check_names
+from jaxviz.attribution.rules.names import check_names, check_rules
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
-from jaxviz.attribution.rules.score import check_rules, rewritten_score
+from jaxviz.attribution.rules.score import active_score
 from jaxviz.checks import check_flag, check_function
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -169,10 +169,10 @@ def multipliers(
     rules: Rules,
     check: Callable[[Program], None] | None = None,
 ) -> Any:
-    """The multipliers of DeepLIFT, unchecked (but for what `rewritten_score` checks) and not jitted."""
+    """The multipliers of DeepLIFT, unchecked (but for what `active_score` checks) and not jitted."""
 
     def score(inputs: Any) -> tuple[jax.Array, jax.Array]:
-        scores: Any = rewritten_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
+        scores: Any = active_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
         return scores.value.sum(), jnp.isfinite(scores.value) & jnp.isfinite(scores.reference)
 
     found, finite = jax.grad(score, has_aux=True)(inputs)

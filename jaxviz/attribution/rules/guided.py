@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.rules.score import rewritten_score
+from jaxviz.attribution.rules.score import active_score
 from jaxviz.attribution.rules.variances import Variance, derived
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
@@ -202,9 +202,7 @@ _GUIDED, _DECONVNET = _rules("guided_backprop", gated=True), _rules("deconvnet",
 
 
 def _gradient(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
-    return jax.grad(lambda inputs: rewritten_score(model, jax.tree.map(Active, inputs), target, rules).value.sum())(
-        inputs
-    )
+    return jax.grad(lambda inputs: active_score(model, jax.tree.map(Active, inputs), target, rules).value.sum())(inputs)
 
 
 @jit

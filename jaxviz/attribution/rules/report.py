@@ -13,9 +13,10 @@ from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.composites import Composite, as_composite
-from jaxviz.attribution.rules.lrp import check_composite, rewritten
+from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.propagation import propagation
 from jaxviz.attribution.rules.relevance import Epsilon, OwnRule
+from jaxviz.attribution.rules.score import relevance_score
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -138,12 +139,12 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
         names.setdefault(_name(where, operation, rule), len(names))
 
     score = jax.eval_shape(
-        lambda inputs: rewritten(model, inputs, target, propagation("relevance_report", composite, note)), inputs
+        lambda inputs: relevance_score(model, inputs, target, propagation("relevance_report", composite, note)), inputs
     )
 
     def probed(inputs: Any, probes: Any) -> Any:
         probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
-        return rewritten(model, inputs, target, propagation("relevance_report", composite, probe))
+        return relevance_score(model, inputs, target, propagation("relevance_report", composite, probe))
 
     score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
     attribution, flows = back(score)

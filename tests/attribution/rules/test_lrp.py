@@ -668,6 +668,10 @@ def test_wrong_arguments(net):
         Epsilon(-1)
     with pytest.raises(TypeError, match="ZBox: low must be a number, got None"):
         ZBox(None, 1.0)
+    with pytest.raises(ValueError, match=r"ZBox: high must be in \(-inf, inf\), got inf"):
+        ZBox(-1.0, np.inf)
+    with pytest.raises(ValueError, match=r"Gamma: gamma must be in \[0, inf\), got -0\.5"):
+        Gamma(-0.5)
     with pytest.raises(TypeError, match="Gamma: stabilizer must be a number, a Stabilizer or a function, got '1'"):
         Gamma(0.5, "1")
     with pytest.raises(TypeError, match="Composite: stabilizer must be a number, a Stabilizer or a function, got None"):

@@ -27,8 +27,9 @@ def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> 
     Args:
         model: the model. Its ReLUs are found in the program, whoever wrote them: `jax.nn.relu` (also one object called many
             times), `jnp.maximum(x, 0)` and any other maximum with a value that does not depend on the inputs, and the lower
-            bound of `jax.nn.relu6` and `jnp.clip`. Maxima that are part of something else (softplus, a norm's variance, the
-            hard sigmoid, a function with a derivative of its own) have their derivatives.
+            bound of `jax.nn.relu6` and `jnp.clip`. Maxima that are part of something else (softplus, the hard sigmoid, a
+            function with a derivative of its own, a norm's variance as the mean of squares less the squared mean) have their
+            derivatives.
         inputs: as for `gradient`.
         target: as for `gradient`.
 

@@ -22,6 +22,12 @@ parser.add_argument("--photographs", nargs="+", default=["chelsea", "coffee", "r
 parser.add_argument("--samples", type=int, default=500, help="evaluations of the methods that mask the photograph")
 parser.add_argument("--steps", type=int, default=20, help="of the methods that follow a path or add noise")
 parser.add_argument("--methods", nargs="+", default=None, help="some of them; all by default")
+parser.add_argument(
+    "--layers",
+    nargs="+",
+    default=["stage1_block1/project_norm", "stage3_block0/project_norm", "stage4_block2/project_norm", "head_relu6"],
+    help="asked further and further up, from edges to the thing; model.layers has all",
+)
 arguments = parser.parse_args()
 print(f"device: {jax.devices()[0].device_kind} ({jax.default_backend()})")
 
@@ -61,8 +67,11 @@ for name in arguments.methods or methods:
     maps[name] = jax.block_until_ready(methods[name]())
     print(f"{name}: {time.perf_counter() - start:.1f} s, compilation included")
     if name in ("integrated gradients", "DeepLIFT"):
-        gap = jv.completeness_gap(model, inputs, maps[name], target=target)
-        print(f"    completeness gap at most {jnp.abs(gap).max():.1e}")
+        gap = jnp.abs(jv.completeness_gap(model, inputs, maps[name], target=target))
+        change = jnp.abs((model(inputs) - model(0 * inputs))[np.arange(len(target)), target])
+        print(
+            f"    completeness gap at most {gap.max():.1e}, {(gap / change).max():.1%} of what the score has changed by"
+        )
 
 arguments.logdir.mkdir(parents=True, exist_ok=True)
 if "RISE" in maps:  # what is the same everywhere tells nothing
@@ -81,6 +90,10 @@ if regional := {name: map for name, map in maps.items() if name in regions}:
         pictures, regional, titles=titles, sign="positive", overlaid=True, mode="alpha", title=title
     )
     figures["seen"].savefig(arguments.logdir / "seen.png")
+layered = {layer: jv.layer_cam(model, inputs, layer=layer, target=target) for layer in arguments.layers}
+title = "Where does each layer see it? LayerCAM, from edges to the thing"
+figures["layers"] = jv.figures.explanations(pictures, layered, titles=titles, overlaid=True, title=title)
+figures["layers"].savefig(arguments.logdir / "layers.png")
 with jv.tensorboard.Writer(arguments.logdir) as writer:
     for name, figure in figures.items():
         writer.figure(name, figure, 0)

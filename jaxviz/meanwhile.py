@@ -1,10 +1,12 @@
 """What the host looks at while the CPU's threads compute: checks of values, put off until the first program is on its way.
 
-A small network takes as long as the checks of what it is given. These come beside its program then, and no longer before it; an
-error comes all the same, and nothing of the program's result is used. Put off are those of calls like earlier ones that took no
-longer than `QUICK` (of the same method and model, at the same shapes and without settings), so that what is refused is computed
-in vain for as long, or compiled for another layer; and none while something is traced, since a check that is made once for
-many calls must come before them.
+For a small network, checking the values that a method is given takes as long as what it computes. So the checks are made while
+its first program runs, not before. If one fails, the method raises as it would have, and what the program gives is dropped.
+
+What a refused call computes in vain should be little, so checks are put off only in calls without settings (but the target), of
+methods that took less than `QUICK` in an earlier call on the same model, with inputs of the same shapes and dtypes. It is more
+only if a program has to be compiled first: the forms of a method at several layers count as one method, and the call may be the
+first at its layer. While JAX traces, nothing is put off: what is checked then is checked once for many calls, and before them.
 """
 
 import threading
@@ -14,7 +16,7 @@ from collections.abc import Callable
 from jaxviz import host
 from jaxviz.program import is_top_level
 
-QUICK = 2e-3  # seconds: of what is longer, the checks are no part that counts
+QUICK = 2e-3  # seconds: in a longer call, the time of the checks does not count
 
 
 class _Call(threading.local):

@@ -5,5 +5,9 @@ import jax.numpy as jnp
 
 
 def at_least_float32(values: jax.Array) -> jax.Array:
-    """Floating-point values of less than 32 bits in float32, all others as they are."""
+    """Floating-point or complex values: those of less than 32 bits in float32, all others as they are.
+
+    Raises:
+        ValueError: for values of another kind, integers say, which no score and no activation is.
+    """
     return values.astype(jnp.float32) if jnp.finfo(values.dtype).bits < 32 else values

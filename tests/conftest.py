@@ -24,3 +24,11 @@ def few_compiled_programs():
     if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="module")
+def quickly_compiled():
+    """Programs without most of the compiler's optimizations, for tests of formulas, whose time is nearly all compilation."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -18,7 +18,17 @@ SMALL = {
     "images": ["--epochs", "1", "--examples", "640"],
     "own_loop": ["--steps", "60"],
     "nnx": ["--steps", "60"],
-    "photographs": ["--photographs", "chelsea", "--methods", "saliency", "RISE", "--samples", "8"],
+    "photographs": [
+        "--photographs",
+        "chelsea",
+        "--methods",
+        "saliency",
+        "RISE",
+        "--samples",
+        "8",
+        "--layers",
+        "head_relu6",
+    ],
     "tabular": ["--epochs", "2", "--samples", "2"],
     "time_series": ["--epochs", "1", "--examples", "640"],
     "own_rule": ["--epochs", "1"],
@@ -74,12 +84,18 @@ def test_notebook(name, pictures, tables, tmp_path, monkeypatch):
     for package in (*NEEDS["photographs"], *NEEDS["tabular"]) if name.startswith("02") else ():
         pytest.importorskip(package, reason="needs the extras 'data' and 'vision'")
     monkeypatch.setenv("JAXVIZ_QUICK", "1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where it logs
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells), "the notebook is committed without outputs"
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [set(output.data) for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
     assert sum("image/png" in kinds for kinds in shown) >= pictures
     assert sum("text/html" in kinds for kinds in shown) >= tables
+    if name.startswith("02"):
+        (log,) = {path.parent for path in tmp_path.rglob("events.*")}
+        (run,) = tensorboard.read(log).values()
+        seen = "layers/class_activation layers/relevance photographs sentences series table/all_tumors table/one_tumor"
+        assert [tag for tag, series in sorted(run.items()) if series.kind == "image"] == seen.split()
 
 
 def test_demo(tmp_path):

@@ -26,3 +26,8 @@ def test_what_is_wide_enough_stays(dtype):
 def test_traced_values():
     shape = jax.eval_shape(at_least_float32, jax.ShapeDtypeStruct((2,), jnp.bfloat16))
     assert (shape.shape, shape.dtype) == ((2,), jnp.float32)
+
+
+def test_integers_are_refused():
+    with pytest.raises(ValueError, match=r"int32.* not inexact"):
+        at_least_float32(jnp.arange(3))

@@ -1,5 +1,6 @@
-"""What the README says to write runs as it stands there."""
+"""What the README says to write runs as it stands there, and what it says of the inside is so."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -35,3 +36,31 @@ def test_code_of_the_readme(tmp_path, monkeypatch):
             names["watcher"].close()
     assert jv.tensorboard.read("runs/mine")["why"].kind == "image"
     assert "weights/Conv_0/kernel" in jv.tensorboard.read("runs/loop")["."]
+
+
+def imported(file):
+    """The parts of jaxviz that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "jaxviz":
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxviz."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (name.name.split(".")[1] for name in node.names if name.name.startswith("jaxviz."))
+
+
+def test_floors_of_the_readme():
+    said = re.search(
+        r"Floors, each importing only from below: (.*?) the ground: (.*?); and (.*?), which", README, re.DOTALL
+    )
+    assert said is not None
+    floors, ground, apart = (re.findall("`(.*?)`", names) for names in said.groups())
+    allowed = {name: {*floors[number:], *ground, *apart} for number, name in enumerate(floors)}
+    allowed |= {name: set(ground) for name in ground} | {name: {name, "checks"} for name in apart}
+
+    root = Path(jv.__file__).parent
+    parts = {file.stem: [file] for file in root.glob("[!_]*.py")}
+    parts |= {file.parent.name: [*file.parent.rglob("*.py")] for file in root.glob("*/__init__.py")}
+    assert set(allowed) == set(parts)
+    found = {part: {name for file in files for name in imported(file)} & set(parts) for part, files in parts.items()}
+    assert {part: names - allowed[part] for part, names in found.items() if names - allowed[part]} == {}

@@ -33,18 +33,22 @@ def batch_axes(model: Model, inputs: Any) -> Axes | None:
     return tuple(found) if _keeps_apart(one, more, batch, len(jax.tree.leaves(inputs))) else None
 
 
-# What is the same for all examples where its operands are.
+# Operations on what does not depend on the inputs (a bias, say) whose results, with the batch as an axis, are alike for all
+# examples, as their operands are.
 _ALIKE = frozenset({"add", "broadcast_in_dim", "convert_element_type", "copy", "div", "mul", "neg", "reshape", "sub"})
-# What moves or sums values along an axis that stays as long: the parameter that has the axes.
+# Operations that mix the places of an axis without changing its length, which does not show in shapes -> their parameter that
+# names the axes.
 _ALONG = {"rev": "dimensions", "cumsum": "axis"}
 
 
 def _keeps_apart(small: Any, large: Any, batch: int, count: int) -> bool:
-    """Whether a stretch does the same to each example, by itself: a baseline is then not in need of the others of a batch.
+    """Whether a stretch computes each example by itself, and all in the same way.
+
+    Then one example, such as a baseline, can be sent through it without the others of its batch.
 
     Args:
         small: the stretch.
-        large: the stretch for one example more: where sides differ there is the batch.
+        large: the stretch for one example more; axes whose length differs between the two are the batch.
         batch: how many examples `small` has.
         count: how many of its last arguments are the inputs.
     """
@@ -88,5 +92,5 @@ def frontier(model: Model, inputs: Any) -> list[jax.Array]:
     return affine.frontier(Model.__call__, (model,), inputs)
 
 
-# JAX's own, which keeps what it has traced.
+# To trace a stretch: by `jax.jit` itself, which keeps the programs it has traced, so that a second look at a model is quick.
 _traceable = jax.jit(lambda model, inputs: affine.frontier(Model.__call__, (model,), inputs))

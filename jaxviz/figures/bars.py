@@ -100,19 +100,14 @@ def attribution_bars(
         axes.title.set(size=canvas.LABEL, linespacing=1.2)
     for row_of_panels in panels:
         axes = row_of_panels[0]
-        axes.set_yticks(
-            range(len(texts)),
-            labels=[canvas.wrap(text, 34 * 0.56 * canvas.TICK / 72, canvas.TICK, 3) for text in texts],
-        )
+        wrapped = [canvas.wrap(text, 34 * 0.56 * canvas.TICK / 72, canvas.TICK, 3) for text in texts]
+        canvas.name_ticks(axes.yaxis, range(len(texts)), wrapped)
         axes.set_ylim(len(texts) - 0.5, -0.5)
-        for text in (label for label in axes.get_yticklabels()):
-            text.set_parse_math(False)
     for axes in panels.flat:
         axes.tick_params(left=False)
     for axes in list(panels.flat)[len(table) :]:
         axes.set_axis_off()
-    notes = [note.replace("Colors saturate", "Bars are cut") for note in scale.notes()]
-    canvas.add_notes(figure, notes)
+    canvas.add_notes(figure, scale.notes(beyond="Bars are cut at"))
     return figure
 
 

@@ -15,11 +15,11 @@ import matplotlib.figure
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 from jaxviz.figures import checks, palette
@@ -139,23 +139,33 @@ def write(
     return axes.text(x, y, checks.clean(text), size=size, color=color, **settings)
 
 
-def legend(
-    owner: Axes | Figure, artists: Sequence[Artist], names: Sequence[str], *, color: str = palette.INK, **settings: Any
-) -> Legend:
-    """A legend of artists by any names; matplotlib itself leaves out those that start with an underscore."""
-    made = owner.legend(
-        artists, [f".{name}" for name in names], fontsize=TICK, frameon=False, labelcolor=color, **settings
-    )
-    for text, name in zip(made.get_texts(), names, strict=True):
-        text.set(text=name, parse_math=False)
-    return made
-
-
 def add_notes(figure: Figure, notes: Sequence[str]) -> None:
     """Writes notes under the figure's panels, wrapped to its width. Nothing where there are none."""
     if notes:
         text = wrap(" ".join(notes), figure.get_figwidth(), NOTE)
-        figure.supxlabel(text, x=0.5, ha="center", size=NOTE, color=palette.MUTED, weight="normal", linespacing=1.25)
+        plain: dict[str, Any] = {"color": palette.MUTED, "weight": "normal", "parse_math": False}
+        figure.supxlabel(text, x=0.5, ha="center", size=NOTE, linespacing=1.25, **plain)
+
+
+def name_ticks(axis: Axis, at: Sequence[float], names: Sequence[str], **settings: Any) -> None:
+    """Ticks that have names, as they are written: matplotlib's `$` markup is off."""
+    axis.set_ticks(at, labels=[checks.clean(name) for name in names], parse_math=False, **settings)
+
+
+def add_legend(
+    place: Axes | Figure, artists: Sequence[Artist] = (), names: Sequence[str] = (), **settings: Any
+) -> None:
+    """A legend in the house's look, its texts as they are written, of artists by any names, or of all that have a label.
+
+    A frame is half transparent, so that what is behind it can be seen.
+    """
+    framed: dict[str, Any] = {"facecolor": palette.PAPER, "edgecolor": "none", "fancybox": False, "shadow": False}
+    look = {"fontsize": TICK, "labelcolor": palette.INK, "frameon": False, "framealpha": 0.85, **framed}
+    # Not by their names at once: matplotlib may leave out those that start with an underscore.
+    entries = (artists, [f".{name}" for name in names]) if names else ()
+    texts = place.legend(*entries, **{**look, **settings}).get_texts()
+    for text, name in zip(texts, names or [text.get_text() for text in texts], strict=True):
+        text.set(text=name, parse_math=False)
 
 
 def wrap(text: str, inches: float, size: float, most: int | None = None) -> str:

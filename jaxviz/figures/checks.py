@@ -82,3 +82,13 @@ def check_names(where: str, name: str, names: Sequence[Any] | None, count: int, 
     if len(texts) != count:
         raise ValueError(f"{where}: {name} must have one entry per {what}, {count} in all, got {len(texts)}")
     return texts
+
+
+def check_correct(where: str, correct: Any, count: int, what: str) -> list[bool] | None:
+    """Whether each answer is right; raises unless there are `count` of them. None stays None."""
+    if correct is None:
+        return None
+    right = [bool(value) for value in np.asarray(correct).ravel()]
+    if len(right) != count:
+        raise ValueError(f"{where}: correct must have one entry per {what}, {count} in all, got {len(right)}")
+    return right

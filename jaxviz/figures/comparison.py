@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from jaxviz.figures import canvas, checks, palette, panels
 from jaxviz.figures.rgb import Mode, as_rgb, check_mode, fit_to_image, notes_of_images, to_bytes
-from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, shared_scale
+from jaxviz.figures.scale import PERCENTILE, Reduction, Scale, Sign, as_map, notes_of_limits, shared_scale
 
 
 def explanations(
@@ -83,9 +83,7 @@ def explanations(
     if not 1 <= len(attributions) <= 20:
         raise ValueError(f"{where}: attributions must hold 1 to 20 methods, got {len(attributions)}")
     names = checks.check_names(where, "titles", titles, count, "image")
-    right = None if correct is None else [bool(value) for value in correct]
-    if right is not None and len(right) != count:
-        raise ValueError(f"{where}: correct must have one entry per image, {count} in all, got {len(right)}")
+    right = checks.check_correct(where, correct, count, "image")
     pictures = [as_rgb(where, item, f"images[{i}]") for i, item in enumerate(given)]
 
     tables = {
@@ -105,10 +103,10 @@ def explanations(
         for row, heat in enumerate(heats):
             _draw_map(sheet, row, column, str(method), heat, own[row], pictures[row][0] if overlaid else None, mode)
     # With one scale for all, colors keep their unit; otherwise they are shares.
-    unit = every or Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1)
+    unit = every or Scale.of_shares(sign, clipped)
     share = None if every else f"share of the {scale}'s limit"
     panels.bar(sheet.figure, list(sheet.cells.flat), unit, label or share, mode)
-    notes = every.notes() if every else _notes_of_shares(tables, scale, percentile, clipped)
+    notes = every.notes() if every else notes_of_limits(scale, percentile, clipped) + _missing(tables)
     notes += notes_of_images(pictures)
     if right is not None:
         notes.append("Frames: thin blue for right answers, thick orange for wrong ones.")
@@ -175,7 +173,8 @@ def _draw_image(sheet: _Sheet, row: int, picture: np.ndarray, text: str | None, 
     canvas.picture_panel(axes, title=heading, size=sheet.size, color=color, width=width)
     if text is not None:
         beside: dict[str, Any] = {"rotation": "horizontal", "ha": "right", "va": "center", "labelpad": 5}
-        axes.set_ylabel(canvas.wrap(text, 1.1, canvas.LABEL), size=canvas.LABEL, color=palette.INK, **beside)
+        plain: dict[str, Any] = {"color": palette.INK, "parse_math": False}
+        axes.set_ylabel(canvas.wrap(text, 1.1, canvas.LABEL), size=canvas.LABEL, **plain, **beside)
 
 
 def _draw_map(
@@ -199,14 +198,6 @@ def _draw_map(
         canvas.write(axes, 0.5, 0.5, text, size=canvas.NOTE, color=color, transform=axes.transAxes, wrap=True)
 
 
-def _notes_of_shares(tables: dict[str, list[np.ndarray]], scale: str, percentile: float, clipped: int) -> list[str]:
-    """What is said of maps on scales of their own; one scale for all has its own notes."""
-    notes = []
-    if clipped:
-        notes.append(
-            f"The limit covers {percentile:g} % of the non-zero magnitudes of each {scale}; stronger ones saturate."
-        )
+def _missing(tables: dict[str, list[np.ndarray]]) -> list[str]:
     missing = sum(int((~np.isfinite(heat)).sum()) for heats in tables.values() for heat in heats)
-    if missing:
-        notes.append(f"{missing:,} NaN or inf values are shown in yellow.")
-    return notes
+    return [f"{missing:,} NaN or inf values are shown in yellow."] if missing else []

@@ -109,14 +109,15 @@ def confusion_matrix(
     steep = longest > 2 and (longest * canvas.TICK * 0.6 / 72 > side)
     if size <= 40:
         shown = [name if len(name) <= 16 else name[:15] + "…" for name in names]
-        axes.set_xticks(
+        canvas.name_ticks(
+            axes.xaxis,
             range(size),
-            labels=shown,
+            shown,
             rotation=45 if steep else 0,
             ha="right" if steep else "center",
             rotation_mode="anchor" if steep else "default",
         )
-        axes.set_yticks(range(size), labels=shown)
+        canvas.name_ticks(axes.yaxis, range(size), shown)
         if size > 20:
             axes.tick_params(labelsize=canvas.TICK * 20 / size + 1)
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)

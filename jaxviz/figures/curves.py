@@ -123,18 +123,7 @@ def learning_curves(
             axes.set_xticks([low])
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(
-            loc="best",
-            fontsize=canvas.TICK,
-            frameon=True,
-            framealpha=0.85,
-            facecolor=palette.PAPER,
-            edgecolor="none",
-            labelcolor=palette.INK,
-            handlelength=2.2,
-            fancybox=False,
-            shadow=False,
-        )
+        canvas.add_legend(axes, loc="best", frameon=True, handlelength=2.2)
     for axes in list(panels.flat)[len(metrics) :]:
         axes.set_axis_off()
     return figure

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from jaxviz.figures import canvas, checks, palette
+from jaxviz.figures import canvas, checks, palette, panels
 from jaxviz.figures.rgb import as_rgb, notes_of_images, to_bytes
 
 LIMIT = 400
@@ -93,15 +93,13 @@ def image_grid(
         ['0 → 0', '1 → 0']
     """
     where = "image_grid"
-    given = list(images) if isinstance(images, list | tuple) else list(np.atleast_1d(np.asarray(images)))
+    given = panels.items(where, "images", images)
     if not 1 <= len(given) <= LIMIT:
         raise ValueError(f"{where}: images must hold 1 to {LIMIT} images, got {len(given)}")
     pictures = [as_rgb(where, item, f"images[{i}]") for i, item in enumerate(given)]
     said = notes_of_images(pictures)
     names = checks.check_names(where, "titles", titles, len(given), "image")
-    right = None if correct is None else [bool(value) for value in np.asarray(correct).ravel()]
-    if right is not None and len(right) != len(given):
-        raise ValueError(f"{where}: correct must have one entry per image, {len(given)} in all, got {len(right)}")
+    right = checks.check_correct(where, correct, len(given), "image")
     columns = None if columns is None else checks.check_count(where, "columns", columns)
 
     rows, columns = canvas.grid_shape(len(given), columns, 8 if len(given) <= 64 else 20)

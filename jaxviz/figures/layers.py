@@ -48,8 +48,8 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
 
     Args:
         records: the layers in order of execution, such as `model.layers(inputs)` gives: objects with `path` ("/"-joined),
-            `shape`, `dtype`, `parameters` (the inner layers' included), `flops` (or None), and if they have it `kind` (the
-            module's class), `depth` (how many layers it runs inside of), and `sources` (the paths of the layers that it comes
+            `shape`, `parameters` (the inner layers' included), `flops` (or None), and if they have it `kind` (the module's
+            class), `depth` (how many layers it runs inside of), and `sources` (the paths of the layers that it comes
             from, `""` for the model's inputs).
         depth: modules this many levels deep are drawn closed, as one layer: 1 shows the outermost only. By default as deep as
             fits 60 rows.
@@ -64,7 +64,7 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
 
     Example:
         >>> import types
-        >>> dense = types.SimpleNamespace(path="Dense_0", kind="Dense", shape=(1, 8), dtype="float32", parameters=40, flops=64)
+        >>> dense = types.SimpleNamespace(path="Dense_0", kind="Dense", shape=(1, 8), parameters=40, flops=64)
         >>> figure = layer_diagram([dense])
         >>> [text.get_text() for text in figure.axes[0].texts if "Dense" in text.get_text()]
         ['Dense_0  Dense']
@@ -78,7 +78,7 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
     if not items:
         raise ValueError(f"{where}: records is empty")
     for i, item in enumerate(items):
-        lacking = [name for name in ("path", "shape", "dtype", "parameters", "flops") if not hasattr(item, name)]
+        lacking = [name for name in ("path", "shape", "parameters", "flops") if not hasattr(item, name)]
         if lacking:
             raise TypeError(
                 f"{where}: records[{i}] ({type(item).__name__}) lacks {', '.join(lacking)}; "
@@ -95,12 +95,10 @@ def layer_diagram(records: Iterable[Any], *, depth: int | None = None, title: st
         raise ValueError(
             f"{where}: {len(rows)} layers at depth {depth} are too many to draw (400); give a smaller depth, or fewer records"
         )
-    total = sum(item.parameters for item in items if not _parent(item.path, {other.path for other in items}))
-    operations = [
-        item.flops
-        for item in items
-        if not _parent(item.path, {other.path for other in items}) and item.flops is not None
-    ]
+    paths = {item.path for item in items}
+    outermost = [item for item in items if not _parent(item.path, paths)]
+    total = sum(item.parameters for item in outermost)
+    operations = [item.flops for item in outermost if item.flops is not None]
     heading = title or f"{total:,} parameters in {len(rows)} layers"
     notes = [] if depth >= deepest else [f"Modules below level {depth} are drawn closed."]
     if title:

@@ -104,7 +104,7 @@ def line_chart(
         canvas.panel(axes, title=heading or None, x_label=x_label, y_label=y_label if first else None, grid=True)
         axes.title.set(size=canvas.LABEL)
         axes.margins(x=0.02)
-    canvas.legend(
+    canvas.add_legend(
         figure,
         [drawn[name] for name in names],
         [canvas.wrap(name, 30 * 0.56 * canvas.TICK / 72, canvas.TICK, 3) for name in names],

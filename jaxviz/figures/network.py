@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from matplotlib.patches import Circle
 
 from jaxviz.figures import canvas, palette
 from jaxviz.figures.perceptron import Perceptron, perceptron
+from jaxviz.figures.scale import shared_scale
 
 RADIUS = 0.29  # inches
 WIDTHS = (0.8, 6.0)  # points, of the weakest and the strongest connection
@@ -33,7 +34,8 @@ def network_diagram(
     """Draws a multilayer perceptron: a circle for each neuron, a line for each weight.
 
     Weights are the lines' color (orange positive, blue negative, on one scale symmetric about 0) and width. Activations are the
-    circles' color and number. Small networks have their weights, biases and gradients written beside the lines.
+    circles' color and number. Small networks have their weights, biases and gradients written beside the lines. What is NaN or
+    inf is yellow, and a note counts it.
 
     Args:
         weights: for each layer of connections its weights `(inputs, outputs)`, as `kernel` in Flax; or the sizes of the layers
@@ -89,6 +91,9 @@ def network_diagram(
     bars = [("weight", "diverging", -strongest, strongest)] if net.weights is not None else []
     bars += [("activation", map, low, high)] if net.activations is not None else []
     _color_bars(figure, plan, bars)
+    if plan.note:
+        settings: dict[str, Any] = {"size": canvas.NOTE, "color": palette.MUTED, "va": "bottom", "linespacing": 1.25}
+        canvas.write(axes, plan.width / 2, 0.08, plan.note, **settings)
     return figure
 
 
@@ -102,6 +107,8 @@ class _Plan(NamedTuple):
         radius: of a neuron.
         named: whether hidden neurons have their names above them.
         headings: the height at which the layers' headings stand.
+        note: what is said at the foot, wrapped; nothing where all is finite.
+        bars: the height at which the color bars stand.
     """
 
     width: float
@@ -110,6 +117,8 @@ class _Plan(NamedTuple):
     radius: float
     named: bool
     headings: float
+    note: str
+    bars: float
 
 
 def _planned(net: Perceptron, title: str | None) -> _Plan:
@@ -131,7 +140,9 @@ def _planned(net: Perceptron, title: str | None) -> _Plan:
     named = net.activations is not None and pitch > 2 * radius + 0.2
     top = (0.45 if title else 0.1) + (0.55 if named else 0.4)
     bars = net.weights is not None or net.activations is not None
-    foot = (0.75 if bars else 0.1) + below + 0.1
+    note = canvas.wrap(_missing(net), width - 0.3, canvas.NOTE)
+    room = 0.16 * (note.count("\n") + 1) if note else 0.0
+    foot = room + (0.75 if bars else 0.1) + below + 0.1
     tall = pitch * (most - 1) + 2 * radius
     middle = foot + tall / 2
     left = (width - gap * (len(sizes) - 1)) / 2
@@ -139,7 +150,16 @@ def _planned(net: Perceptron, title: str | None) -> _Plan:
         np.stack([np.full(n, left + gap * k), middle + pitch * ((n - 1) / 2 - np.arange(n))], axis=-1)
         for k, n in enumerate(sizes)
     ]
-    return _Plan(width, top + tall + foot, places, radius, named, middle + tall / 2 + (0.4 if named else 0.26))
+    headings = middle + tall / 2 + (0.4 if named else 0.26)
+    return _Plan(width, top + tall + foot, places, radius, named, headings, note, room + 0.5)
+
+
+def _missing(net: Perceptron) -> str:
+    """What of the colors' values is not finite, in words."""
+    colored = (("weights", net.weights), ("activations", net.activations))
+    scales = [(name, shared_scale("network_diagram", arrays)) for name, arrays in colored if arrays is not None]
+    said = [missing for name, scale in scales if (missing := scale.missing(name))]
+    return f"{', '.join(said)}, shown in yellow." if said else ""
 
 
 def _draw_connections(axes: Axes, net: Perceptron, plan: _Plan, strongest: float) -> None:
@@ -262,5 +282,6 @@ def _color_bars(figure: canvas.Figure, plan: _Plan, bars: list[tuple[str, str, f
     length = min(room - 0.6, 2.6)
     for i, (label, name, low, high) in enumerate(bars):
         left = room * (i + 0.5) - length / 2
-        inside = figure.add_axes((left / plan.width, 0.5 / plan.height, length / plan.width, 0.11 / plan.height))
+        place = (left / plan.width, plan.bars / plan.height, length / plan.width, 0.11 / plan.height)
+        inside = figure.add_axes(place)
         canvas.color_bar(figure, inside, map=name, low=low, high=high, label=label, inside=inside, horizontal=True)

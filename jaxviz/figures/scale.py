@@ -41,6 +41,11 @@ class Scale:
     inf: int
     size: int
 
+    @classmethod
+    def of_shares(cls, sign: str, clipped: int) -> "Scale":
+        """The scale of colors that show shares of limits, each map or method having its own; `clipped` of all together."""
+        return cls(sign, limit=1.0, largest=1.0, percentile=None, clipped=clipped, nan=0, inf=0, size=1)
+
     @property
     def low(self) -> float:
         """The lower end of the colors, in the units of the values."""
@@ -65,21 +70,36 @@ class Scale:
         """Values (already of the chosen sign) as shares of the limit, [-1, 1]; NaN and inf become NaN."""
         return np.clip(np.where(np.isfinite(values), values, np.nan) / (self.limit or 1.0), -1, 1)
 
-    def notes(self) -> list[str]:
-        """What a reader must know that the colors cannot say, in words."""
+    def missing(self, what: str = "values") -> str:
+        """How many of the values are not finite: "2 NaN and 1 inf of 64 values"; nothing where all are."""
+        parts = [f"{count:,} {word}" for count, word in ((self.nan, "NaN"), (self.inf, "inf")) if count]
+        return f"{' and '.join(parts)} of {self.size:,} {what}" if parts else ""
+
+    def notes(self, *, beyond: str | None = "Colors saturate at", shown: str = ", shown in yellow") -> list[str]:
+        """What a reader must know that the colors cannot say, in words.
+
+        Args:
+            beyond: what the figure does to values beyond the limit, which follows; None where that is told elsewhere.
+            shown: how NaN and inf are shown, where the figure does not say it itself.
+        """
         said = []
-        if self.nan + self.inf:
-            parts = [f"{count:,} {word}" for count, word in ((self.nan, "NaN"), (self.inf, "inf")) if count]
-            said.append(f"{' and '.join(parts)} of {self.size:,} values, shown in yellow.")
+        if missing := self.missing():
+            said.append(f"{missing}{shown}.")
         if self.nan + self.inf == self.size:
             said.append("No finite value to show.")
         elif self.largest == 0:
             kind = {"positive": "No positive value.", "negative": "No negative value."}
             said.append(kind.get(self.sign, f"All {'finite ' if self.nan + self.inf else ''}values are 0."))
-        elif self.clipped:
+        elif self.clipped and beyond:
             why = "" if self.percentile is None else f", the {self.percentile:g}th percentile of non-zero magnitudes"
-            said.append(f"Colors saturate at {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")
+            said.append(f"{beyond} {self.limit:.3g}{why}; the largest magnitude is {self.largest:.3g}.")
         return said
+
+
+def notes_of_limits(each: str, percentile: float, clipped: int) -> list[str]:
+    """What is said of colors that show shares, each map or method having its own limit; one scale for all has its own notes."""
+    covers = f"The limit covers {percentile:g} % of the non-zero magnitudes of each {each}; stronger ones saturate."
+    return [covers] if clipped else []
 
 
 def reduce_channels(attribution: npt.ArrayLike, how: Reduction = "sum") -> np.ndarray:

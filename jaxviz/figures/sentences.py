@@ -124,11 +124,3 @@ def legend(scale: Scale) -> str:
         "absolute": "magnitude of the attribution",
     }
     return f"attribution: {words[scale.sign]}" if scale.sign != "absolute" else words["absolute"]
-
-
-def check_correct(where: str, correct: Sequence[bool] | None, count: int) -> list[bool] | None:
-    """Whether each answer is right; raises unless there is one for each sentence."""
-    right = None if correct is None else [bool(value) for value in correct]
-    if right is not None and len(right) != count:
-        raise ValueError(f"{where}: correct must have one entry per sentence, {count} in all, got {len(right)}")
-    return right

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from jaxviz.figures import canvas, checks, palette, traces
 from jaxviz.figures.panels import LABELS
-from jaxviz.figures.scale import PERCENTILE, Scale, Sign, reduce_channels, shared_scale
+from jaxviz.figures.scale import PERCENTILE, Scale, Sign, notes_of_limits, reduce_channels, shared_scale
 
 MOST_CHANNELS, MOST_METHODS = 12, 6
 LEGEND = 4  # names in a line of the legend
@@ -113,7 +113,6 @@ def time_series(
         traces.frame(axes, curves[:, those])
         y_label = names[i] if len(those) == 1 else None
         canvas.panel(axes, y_label=y_label, x_label=below if alone else None, frame=("left", "bottom"))
-        axes.yaxis.label.set_parse_math(False)
         if alone and mode != "curve":
             traces.strip(axes, edges, heats[""][:, i], scales[""], axes.get_ylim())
         axes.tick_params(labelbottom=last and alone)
@@ -127,7 +126,7 @@ def time_series(
 
     shares = scale == "method" and len(heats) > 1
     clipped = sum(part.clipped for part in scales.values())
-    shown = Scale(sign, 1.0, 1.0, None, clipped, 0, 0, 1) if shares else common
+    shown = Scale.of_shares(sign, clipped) if shares else common
     canvas.color_bar(
         figure,
         list(rows),
@@ -137,7 +136,8 @@ def time_series(
         label="share of the method's limit" if shares else LABELS[sign] + (", summed" if summed else ""),
         clipped=clipped > 0,
     )
-    notes = _notes_of_shares(scales, percentile, clipped > 0) if shares else common.notes()
+    own = [f"{name}: {note}" for name, part in scales.items() for note in part.notes(beyond=None)]
+    notes = notes_of_limits("method", percentile, clipped) + own if shares else common.notes()
     if not np.isfinite(curves).all():
         notes.append(
             f"Gaps in the curves: {int((~np.isfinite(curves)).sum()):,} of {curves.size:,} values are NaN or inf."
@@ -190,7 +190,7 @@ def _draw_curves(axes: Axes, at: np.ndarray, curves: np.ndarray, names: Sequence
         color, dashes = traces.COLORS[k % len(traces.COLORS)], traces.DASHES[k // len(traces.COLORS)]
         lines.append(traces.curve(axes, at, curves[:, channel], color, dashes))
     if len(channels) > 1:
-        canvas.legend(
+        canvas.add_legend(
             axes,
             lines,
             [canvas.wrap(names[channel], 1.4, canvas.TICK, 1) for channel in channels],
@@ -209,22 +209,7 @@ def _draw_strips(axes: Axes, edges: np.ndarray, heats: dict[str, np.ndarray], sc
         traces.strip(axes, edges, heat, scales[name], (count - k - 1, count - k))
     axes.set(ylim=(0, count))
     labels = [canvas.wrap(name, 1.6, canvas.TICK, 1) for name in heats]
-    axes.set_yticks([count - k - 0.5 for k in range(count)], labels=labels)
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
+    canvas.name_ticks(axes.yaxis, [count - k - 0.5 for k in range(count)], labels)
     axes.tick_params(left=False)
     for line in range(1, count):
         axes.axhline(line, color=palette.PAPER, linewidth=1.5, linestyle="-", marker="None")
-
-
-def _notes_of_shares(scales: dict[str, Scale], percentile: float, saturated: bool) -> list[str]:
-    """What is said of methods on scales of their own; one scale for all has its own notes."""
-    notes = []
-    if saturated:
-        notes.append(
-            f"The limit covers {percentile:g} % of the non-zero magnitudes of each method; stronger ones saturate."
-        )
-    for name, part in scales.items():
-        told = part.notes() if part.nan + part.inf or part.largest == 0 else []
-        notes += [f"{name}: {note}" for note in told if "saturate" not in note]
-    return notes

@@ -82,7 +82,7 @@ def decision_surface(
     canvas.panel(axes, title=title, x_label=features[0], y_label=features[1], frame=("left", "bottom", "top", "right"))
     if len(names) == 2:
         _probability_bar(figure, [axes], names)
-    canvas.legend(
+    canvas.add_legend(
         axes,
         [marks for _, marks in drawn],
         [name for name, _ in drawn],
@@ -193,9 +193,9 @@ def decision_surfaces(
             axes, title=None if texts is None else canvas.wrap(texts[i], side, canvas.LABEL), color=palette.MUTED
         )
         if i % columns == 0:
-            axes.set_ylabel(features[1], size=canvas.LABEL, color=palette.INK)
+            axes.set_ylabel(features[1], size=canvas.LABEL, color=palette.INK, parse_math=False)
         if i + columns >= len(predicts):
-            axes.set_xlabel(features[0], size=canvas.LABEL, color=palette.INK)
+            axes.set_xlabel(features[0], size=canvas.LABEL, color=palette.INK, parse_math=False)
     if len(names) == 2:
         _probability_bar(figure, list(grid.flat), names)
     notes = [] if hidden is None else [LINES]

@@ -112,9 +112,9 @@ def beeswarm(
     axes.axvline(0, color=palette.MUTED, linewidth=0.8, linestyle="-", marker="None", zorder=1)
     canvas.panel(axes, title=title, x_label=x_label, frame=("bottom",))
     axes.tick_params(left=False)
-    axes.set_yticks(range(len(columns)), labels=[canvas.wrap(name, 2.2, canvas.TICK, 3) for name, _, _ in columns])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
+    canvas.name_ticks(
+        axes.yaxis, range(len(columns)), [canvas.wrap(name, 2.2, canvas.TICK, 3) for name, _, _ in columns]
+    )
     axes.set(xlim=(low - 0.04 * span, high + 0.04 * span), ylim=(len(columns) - 0.5, -0.55))
     for row in range(len(columns)):
         axes.axhline(row, color=palette.FAINT, linewidth=0.6, linestyle=":", marker="None", zorder=0)
@@ -122,9 +122,7 @@ def beeswarm(
         bar = canvas.color_bar(figure, axes, map="value", low=0.0, high=1.0, label="value of the feature", ticks=[0, 1])
         bar.set_ticks([0, 1], labels=["low", "high"])
         bar.ax.yaxis.labelpad = -8
-    notes = [
-        note.replace("Colors saturate", "The axis ends").replace(", shown in yellow", "") for note in scale.notes()
-    ]
+    notes = scale.notes(beyond="The axis ends at", shown="")  # the rows say themselves what is not finite
     if scale.clipped:
         notes.append("Triangles are beyond it.")
     if len(drawn) < len(table):

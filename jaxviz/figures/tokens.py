@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from jaxviz.figures import canvas, checks, palette
 from jaxviz.figures.scale import PERCENTILE, Reduction, Sign
-from jaxviz.figures.sentences import Piece, Pieces, check_correct, color_of, colored, legend
+from jaxviz.figures.sentences import Piece, Pieces, color_of, colored, legend
 
 SIZE, LINE = 10.5, 0.27  # of words: points; of lines: inches
 SPACE, LETTER = 0.06, 0.02  # room around a piece, and around one that is a letter: inches
@@ -64,7 +64,7 @@ def token_text(
     where = "token_text"
     sentences, scale = colored(where, tokens, attributions, pieces, sign, percentile, limit, channels)
     names = checks.check_names(where, "titles", titles, len(sentences), "sentence")
-    right = check_correct(where, correct, len(sentences))
+    right = checks.check_correct(where, correct, len(sentences), "sentence")
 
     width = canvas.WIDTH
     placed: list[tuple[int, int | None, float, float, float]] = []
@@ -207,7 +207,7 @@ def token_html(
     where = "token_html"
     sentences, scale = colored(where, tokens, attributions, pieces, sign, percentile, limit, channels)
     names = checks.check_names(where, "titles", titles, len(sentences), "sentence")
-    right = check_correct(where, correct, len(sentences))
+    right = checks.check_correct(where, correct, len(sentences), "sentence")
 
     box = f"background:{palette.PAPER};color:{palette.INK};padding:0.6em 0.8em;line-height:1.9;text-align:left"
     parts = [f'<div style="{box}">']

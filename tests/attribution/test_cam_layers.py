@@ -11,6 +11,8 @@ import pytest
 import jaxviz as jv
 from jaxviz.attribution.cam.tokens import fitting
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 class Vit(nn.Module):
     """A small vision transformer that is read out at its class token."""

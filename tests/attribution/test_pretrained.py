@@ -50,13 +50,9 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _float64():
-    jax.config.update(
-        "jax_disable_most_optimizations", True
-    )  # a quarter off the time, of which nearly all is compilation
+def _float64(quickly_compiled):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):  # Flax promotes statistics in norms
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

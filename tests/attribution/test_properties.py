@@ -13,6 +13,8 @@ from flax import nnx
 
 import jaxviz as jv
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 TRACES = 0  # how often a network was traced, forwards
 
 

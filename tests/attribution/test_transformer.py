@@ -12,6 +12,8 @@ import pytest
 import jaxviz as jv
 from jaxviz.attribution.perturbation import shapley
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 FILE = Path(__file__).parents[1] / "reference" / "transformer_figures.npz"
 TOLERANCE = 1e-5  # of the largest value
 KEY = jax.random.key(0)

@@ -19,7 +19,7 @@ from jaxviz.figures import canvas
 
 HEAT = np.linspace(-1, 1, 64).reshape(8, 8)
 POINTS, LABELS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 1, 0]
-DENSE = SimpleNamespace(path="Dense_0", kind="Dense", shape=(1, 8), dtype="float32", parameters=40, flops=64)
+DENSE = SimpleNamespace(path="Dense_0", kind="Dense", shape=(1, 8), parameters=40, flops=64)
 
 
 def answer(x):

@@ -7,9 +7,7 @@ from jaxviz.figures.connections import ABOVE, connected, lanes
 
 
 def record(path, parameters=0, shape=(1, 8), kind="Dense", flops: int | None = 10, **more):
-    return SimpleNamespace(
-        path=path, kind=kind, shape=shape, dtype="float32", parameters=parameters, flops=flops, **more
-    )
+    return SimpleNamespace(path=path, kind=kind, shape=shape, parameters=parameters, flops=flops, **more)
 
 
 # in order of execution: a module comes after what it holds, and counts its inner layers' parameters
@@ -91,7 +89,7 @@ def test_scalars_and_missing_kind():
             [SimpleNamespace(path="a", shape=())],
             {},
             TypeError,
-            r"records\[0\] \(SimpleNamespace\) lacks dtype, parameters, flops",
+            r"records\[0\] \(SimpleNamespace\) lacks parameters, flops",
         ),
         ([record("a")], {"depth": 0}, ValueError, "depth must be at least 1"),
         ([record(f"Dense_{i}") for i in range(401)], {}, ValueError, "401 layers at depth 1 are too many"),

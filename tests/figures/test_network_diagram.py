@@ -82,6 +82,36 @@ def test_negative_activations_get_the_diverging_map():
     assert figure.axes[2].get_xlim() == (-2.0, 2.0)
 
 
+def notes(figure):
+    """The texts at the foot, below the color bars."""
+    return [text for text in figure.axes[0].texts if text.get_position()[1] < 0.3]
+
+
+def test_what_is_not_finite_is_told():
+    weights = [np.array([[1.0, np.nan], [0.5, np.inf]]), WEIGHTS[1]]
+    figure = network_diagram(weights, activations=[[0.0, np.nan], [-np.inf, 0.9], [np.nan]], title="title")
+    [note] = notes(figure)
+    assert note.get_text() == "1 NaN and 1 inf of 6 weights, 2 NaN and 1 inf of 5 activations, shown in yellow."
+    figure.canvas.draw()
+    box = note.get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert all(box.y1 < bar.get_tightbbox().y0 for bar in figure.axes[1:])
+    large = network_diagram([np.full((20, 20), np.nan)])  # too many lines for numbers
+    assert [text.get_text() for text in notes(large)] == ["400 NaN of 400 weights, shown in yellow."]
+    assert notes(article()) == []
+
+
+def test_a_note_takes_room_of_its_own():
+    whole = network_diagram(WEIGHTS, activations=ACTIVATIONS)
+    broken = network_diagram(WEIGHTS, activations=[ACTIVATIONS[0], [np.nan, 0.9], ACTIVATIONS[2]])
+    added = broken.get_figheight() - whole.get_figheight()
+    assert added > 0.1
+    middles = [[patch.center[1] for patch in figure.axes[0].patches] for figure in (whole, broken)]
+    np.testing.assert_allclose(np.subtract(*middles[::-1]), added)
+
+
 def test_sizes_alone():
     figure = network_diagram((3, 5, 4, 2))
     assert len(figure.axes) == 1

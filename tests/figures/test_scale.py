@@ -80,6 +80,15 @@ def test_clipping_is_said_with_numbers():
     assert shared_scale("test", [np.array([1.0, 3.0])]).notes() == []
 
 
+def test_notes_in_the_words_of_a_figure():
+    scale = shared_scale("test", [np.array([1.0, 3.0, np.nan])], limit=2.0)
+    assert scale.notes(beyond="The axis ends at", shown="") == [
+        "1 NaN of 3 values.",
+        "The axis ends at 2; the largest magnitude is 3.",
+    ]
+    assert scale.notes(beyond=None) == ["1 NaN of 3 values, shown in yellow."]
+
+
 def test_unit_positions():
     scale = shared_scale("test", [np.array([-2.0, 4.0])])
     np.testing.assert_array_equal(scale.unit(np.array([-4.0, 0.0, 2.0, np.inf])), [0.0, 0.5, 0.75, np.nan])

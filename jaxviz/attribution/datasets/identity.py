@@ -66,7 +66,7 @@ def _text(value: Any, within: tuple[int, ...] = ()) -> str:
         if id(value) in within:
             return name
         inner = functools.partial(_text, within=(*within, id(value)))
-        return f"{name} {_code(value.__code__)} {inner((value.__defaults__, value.__kwdefaults__, _held(value)))}"
+        return f"{name} {_code(value.__code__)} {inner((value.__defaults__, value.__kwdefaults__, _captured(value)))}"
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     if callable(value) and hasattr(value, "__wrapped__"):  # of `jax.jit`
@@ -83,13 +83,13 @@ def _text(value: Any, within: tuple[int, ...] = ()) -> str:
     return _without_addresses(repr(value))
 
 
-def _held(function: types.FunctionType) -> list[Any]:
+def _captured(function: types.FunctionType) -> list[Any]:
     """What a function holds of the functions around it."""
-    held = []
+    captured = []
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # nothing is in it yet
-            held.append(cell.cell_contents)
-    return held
+            captured.append(cell.cell_contents)
+    return captured
 
 
 def _code(code: types.CodeType) -> str:

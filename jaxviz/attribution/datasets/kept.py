@@ -4,6 +4,7 @@ import glob
 import io
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ class Kept:
         """Takes away what another pass left there."""
         if self._path is not None:
             for file in self._path.parent.glob(f"{glob.escape(self._path.name)}.*.npy"):
-                file.unlink()
+                # A data set's `run.train.npy` beside the record `run` is not of the pass.
+                if re.fullmatch("[0-9]+", file.name[len(self._path.name) + 1 : -len(".npy")]):
+                    file.unlink()
 
     def _file(self, number: int) -> Path:
         assert self._path is not None

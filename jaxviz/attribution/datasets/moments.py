@@ -13,17 +13,17 @@ class Moments:
         count: how many examples there are.
         mean: their mean.
         squares: the sum of their squared deviations from the mean.
-        low: the smallest value.
-        high: the largest value.
-        absolute: the mean of the absolute values.
+        min: the smallest value.
+        max: the largest value.
+        mean_absolute: the mean of the absolute values.
     """
 
     count: int
     mean: np.ndarray
     squares: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    absolute: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    mean_absolute: np.ndarray
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
@@ -52,9 +52,9 @@ class Moments:
             count,
             self.mean + difference * share,
             self.squares + other.squares + np.square(difference) * (self.count * share),
-            np.minimum(self.low, other.low),
-            np.maximum(self.high, other.high),
-            self.absolute + (other.absolute - self.absolute) * share,
+            np.minimum(self.min, other.min),
+            np.maximum(self.max, other.max),
+            self.mean_absolute + (other.mean_absolute - self.mean_absolute) * share,
         )
 
     @property

@@ -1,6 +1,7 @@
 """Whole data sets: any method over all examples in batches, with running statistics, resumable."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -126,7 +127,8 @@ def explain_dataset(
     with bar as advance, unwatched():
         advance(state.batches)
         try:
-            for batch, data, attribution in _one_ahead(_attributions(call, _chained(first, parts), state, path)):
+            every = itertools.chain([first], parts)
+            for batch, data, attribution in _one_ahead(_attributions(call, every, state, path)):
                 structure, leaves = _on_host(attribution, batch.size)
                 if kept is not None:
                     kept.add(leaves)
@@ -179,11 +181,6 @@ def _one_ahead(items: Iterable[Any]) -> Iterator[Any]:
     yield from waiting
 
 
-def _chained(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
-    yield first
-    yield from rest
-
-
 def _on_host(attribution: Any, size: int) -> tuple[Any, list[np.ndarray]]:
     """The structure of an attribution, and its arrays."""
     structure = outline(attribution)
@@ -225,4 +222,4 @@ def _result(state: State, kept: Kept | None) -> DatasetAttribution:
 
 def _statistics(state: State, moments: tuple[Moments, ...]) -> Statistics:
     fill = lambda name: filled(state.structure, [getattr(one, name) for one in moments])
-    return Statistics(moments[0].count, fill("mean"), fill("variance"), fill("low"), fill("high"), fill("absolute"))
+    return Statistics(moments[0].count, *map(fill, ("mean", "variance", "min", "max", "mean_absolute")))

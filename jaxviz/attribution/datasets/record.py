@@ -15,7 +15,7 @@ from jaxviz.attribution.datasets.moments import Moments
 from jaxviz.attribution.datasets.state import State
 from jaxviz.checks import check_path
 
-_FORMAT = "jaxviz.explain_dataset 2"
+_FORMAT = "jaxviz.explain_dataset 3"
 # Of the time of a pass, the share that writing may take.
 _SHARE = 0.05
 
@@ -47,7 +47,8 @@ class Record:
                 raise ValueError(meta["format"])
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             raise ValueError(
-                f"explain_dataset: path {self._path} is a file that explain_dataset did not write; give another path"
+                f"explain_dataset: path {self._path} is a file that this version of explain_dataset did not write; give another "
+                "path"
             ) from None
         self._compare(meta["identity"])
         return _unpacked(meta, arrays)

@@ -89,7 +89,7 @@ def feature_ablation(
     base = None
     if boxes is not None:
         windows = boxes[0], (1,) * len(boxes[0])
-        base = nearby.base(0, windows, ours.model, ours.inputs, ours.baseline, ours.target)
+        base = nearby.base(0, windows, ours.model, ours.inputs, ours.target)
     if len(sizes) == 1 and base is None and not check_flag(name, "progress", progress):
         return _losses_at_once(ours, is_top_level())  # a small network's time is that of the calls
     variations: Any = np.arange(-1, count, dtype=np.int32)  # first without nothing: the score itself

@@ -1,7 +1,6 @@
 """LIME: a linear model of the score around the inputs, fitted to samples that lack some of the features."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation import surrogates
 from jaxviz.attribution.perturbation.game import Game, check_regression, collect, game, indices, scores_of
 from jaxviz.attribution.perturbation.interpretable import Space, space
-from jaxviz.checks import given, is_traced
+from jaxviz.checks import check_number, given, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.static import Static
@@ -143,15 +142,11 @@ def lime(
 
 def _number(function: str, name: str, value: Any, *, at_least_0: bool = False) -> Any:
     """A setting as an argument of jitted functions; raises if it is out of range."""
-    if is_traced(value) and not value.shape:
+    value = check_number(function, name, value, 0)
+    if is_traced(value):
         return value
-    value = value.item() if isinstance(value, jax.Array) and not value.shape else value
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{function}: {name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and (value > 0 or (at_least_0 and value == 0))):
-        raise ValueError(
-            f"{function}: {name} must be finite and {'at least' if at_least_0 else 'more than'} 0, got {value!r}"
-        )
+    if value == 0 and not at_least_0:
+        raise ValueError(f"{function}: {name} must be more than 0, got {value!r}")
     return np.float32(value)
 
 

@@ -27,9 +27,7 @@ def places(shape: tuple[int, ...], windows: Windows) -> list[np.ndarray]:
     ]
 
 
-def base(
-    number: int, windows: Windows, model: Model, inputs: Any, baseline: Any, target: Target
-) -> list[jax.Array] | None:
+def base(number: int, windows: Windows, model: Model, inputs: Any, target: Target) -> list[jax.Array] | None:
     """What `scores` needs of the activations at the inputs; None where the model is better evaluated in whole.
 
     Args:
@@ -37,7 +35,6 @@ def base(
         windows: their sides and strides.
         model: the model.
         inputs: all inputs.
-        baseline: what the windows are filled with.
         target: the target.
     """
     if jax.tree.leaves(inputs)[number].ndim < 3:

@@ -13,7 +13,7 @@ from jaxviz.attribution.arguments import check_count, check_key
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.perturbation.game import Game, game, indices, scores_of, weighted_sum
 from jaxviz.attribution.perturbation.groups import attribution_dtype
-from jaxviz.checks import given, is_traced
+from jaxviz.checks import check_number, given, is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
 from jaxviz.targets import TargetLike
@@ -83,8 +83,10 @@ def rise(
     ours = game(name, model, inputs, target, mask, baseline, chunk_size)
     key = check_key(name, key)
     check_count(name, "samples", samples)
-    keep = keep.item() if isinstance(keep, jax.Array) and not keep.shape and not is_traced(keep) else keep
-    if isinstance(keep, bool) or not isinstance(keep, int | float | np.number) or not 0 < keep < 1:
+    if is_traced(keep):
+        raise TypeError(f"{name}: keep must be a number, got {given(keep)}")
+    keep = float(check_number(name, "keep", keep))
+    if not 0 < keep < 1:
         raise ValueError(f"{name}: keep is a probability between 0 and 1, got {given(keep)}")
     if mask is None:
         if type(inputs) is tuple:
@@ -98,16 +100,15 @@ def rise(
         shape = tuple(side if number else 1 for side, number in zip(ours.inputs.shape[1:], cells, strict=True))
     else:
         cells, shape = None, (ours.groups.count,)
-    batch = jax.tree.leaves(ours.inputs)[0].shape[0]
     total = chunks.fold(
         functools.partial(_add_seen, cells=cells, game=ours, key=key, keep=np.float32(keep)),
-        np.zeros((math.prod(shape), batch), np.float32),
+        _nothing(math.prod(shape), ours),
         indices(samples),
         ours.sizes(samples, chunk_size),
         progress=progress,
         label="RISE",
     )
-    return _attribution(cells, ours, total, np.float32(samples * keep))
+    return _attribution(cells, ours, total, np.asarray(samples * keep, total.dtype))
 
 
 def _cells(function: str, grid: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -148,6 +149,13 @@ def _smooth_mask(cells: tuple[int, ...], shape: tuple[int, ...], key: jax.Array,
     return mask
 
 
+@functools.partial(jit, static_argnums=0)
+def _nothing(count: int, game: Game) -> jax.Array:
+    """The sum over no masks: `(count, batch)`, of the dtype of the scores."""
+    scores = jax.eval_shape(scores_of, game.model, game.inputs, game.target)
+    return jnp.zeros((count, *scores.shape), scores.dtype)
+
+
 @functools.partial(jit, static_argnames="cells")
 def _add_seen(
     total: jax.Array, numbers: jax.Array, cells: tuple[int, ...] | None, game: Game, key: jax.Array, keep: jax.Array
@@ -165,7 +173,7 @@ def _add_seen(
         return mask.reshape(-1), scores_of(game.model, masked, game.target)
 
     masks, scores = jax.vmap(seen)(numbers)
-    return total + weighted_sum(masks, scores.astype(jnp.float32))
+    return total + weighted_sum(masks.astype(total.dtype), scores.astype(total.dtype))
 
 
 @functools.partial(jit, static_argnums=0)

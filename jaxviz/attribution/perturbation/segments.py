@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxviz.checks import check_count, check_number
+
 # What makes CIE Lab of linear RGB: sRGB primaries and white point D65.
 _RGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -50,19 +52,13 @@ def superpixels(image: Any, *, segments: int = 50, compactness: float = 10.0, it
     """
     name = "superpixels"
     pixels = _pixels(name, image)
-    for setting, value in (("segments", segments), ("iterations", iterations)):
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise TypeError(f"{name}: {setting} must be an int, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{name}: {setting} must be at least 1, got {value}")
-    if isinstance(compactness, bool) or not isinstance(compactness, int | float | np.number):
-        raise TypeError(f"{name}: compactness must be a number, got {compactness!r}")
-    if not 0 < compactness < np.inf:
-        raise ValueError(f"{name}: compactness must be more than 0 and finite, got {compactness}")
+    segments, iterations = check_count(name, "segments", segments), check_count(name, "iterations", iterations)
+    if check_number(name, "compactness", compactness, 0) == 0:
+        raise ValueError(f"{name}: compactness must be more than 0, got {compactness}")
     height, width = pixels.shape[1:3]
     if segments > height * width:
         raise ValueError(f"{name}: segments must be at most the number of pixels, {height * width}, got {segments}")
-    labels = np.stack([_slic(one, int(segments), float(compactness), int(iterations)) for one in pixels])
+    labels = np.stack([_slic(one, segments, float(compactness), iterations) for one in pixels])
     if np.ndim(image) == 2:
         return labels[0]
     return labels[0, ..., None] if np.ndim(image) == 3 else labels[..., None]

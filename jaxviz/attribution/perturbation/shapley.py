@@ -122,8 +122,8 @@ def shapley_sampling(
         mask: as for `feature_ablation`.
         baseline: as for `feature_ablation`.
         samples: number of orders, at least 1. Each costs `n - 1` evaluations for `n` groups.
-        antithetic: whether every second order is the one before it backwards. It costs nothing, and takes all errors away that
-            come of groups interacting in pairs.
+        antithetic: whether every second order is the one before it backwards. It costs nothing, and with even samples takes all
+            errors away that come of groups interacting in pairs; with odd samples those of the last order stay.
         key: a `jax.random.key`; the same key draws the same orders, whatever chunk_size.
         chunk_size: most model evaluations (coalitions x examples) in flight, at least one coalition.
         progress: draw a progress bar.
@@ -203,16 +203,19 @@ def orders(key: jax.Array, samples: int, count: int, antithetic: bool) -> jax.Ar
     """Random orders of so many groups: the rank of each group in each, int32 `(samples, count)`."""
     drawn = -(-samples // 2) if antithetic else samples
     # As good as jax.random.permutation for counts that are far from 2^32, and compiled in half the time.
-    bits = jax.random.bits(key, (drawn, count), jnp.uint32)
-    if count <= MOST_COMPARED:
-        ahead = jnp.tri(count, k=-1, dtype=bool)[None]  # of two that have drawn the same
-        mine, others = bits[:, :, None], bits[:, None]
-        ranks = ((others < mine) | ((others == mine) & ahead)).sum(axis=2, dtype=jnp.int32)
-    else:
-        ranks = jnp.argsort(bits).astype(jnp.int32)  # an order is as evenly drawn as the ranks that it gives
+    ranks = ranked(jax.random.bits(key, (drawn, count), jnp.uint32), compared=count <= MOST_COMPARED)
     if antithetic:
         ranks = jnp.stack([ranks, count - 1 - ranks], axis=1).reshape(-1, count)[:samples]
     return ranks
+
+
+def ranked(bits: jax.Array, compared: bool) -> jax.Array:
+    """The orders that random numbers give, `(orders, groups)`, each compared with each or sorted, not jitted."""
+    if not compared:
+        return jnp.argsort(bits).astype(jnp.int32)  # an order is as evenly drawn as the ranks that it gives
+    ahead = jnp.tri(bits.shape[1], k=-1, dtype=bool)[None]  # of two that have drawn the same
+    mine, others = bits[:, :, None], bits[:, None]
+    return ((others < mine) | ((others == mine) & ahead)).sum(axis=2, dtype=jnp.int32)
 
 
 def _factors(count: int) -> np.ndarray:

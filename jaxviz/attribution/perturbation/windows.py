@@ -90,7 +90,7 @@ def occlusion(
                 )
         starts = _starts(leaf.shape[1:], sides, steps)
         given = {"model": model, "inputs": inputs, "baseline": baseline, "target": prepared}
-        base = nearby.base(number, (sides, steps), **given)
+        base = nearby.base(number, (sides, steps), model, inputs, prepared)
         scores: Any = functools.partial(_scores, number, sides=np.array(sides, np.int32))
         if base is not None:
             scores = functools.partial(_scores_nearby, number, (sides, steps), base=base)

@@ -82,7 +82,7 @@ class Affine:
             return self.core(x, change(self.weights))
         if self.kind == "unknown":
             raise ValueError(
-                "lrp: a rule asks for the weights of a map that has none of its own (a normalization, or a primitive that is "
+                "Affine: a rule asks for the weights of a map that has none of its own (a normalization, or a primitive that is "
                 "not linear); such a map has `layer(x)`, `layer.linear(x)` and `layer.bias` only, which the rules Epsilon, "
                 "Norm and Pass do with"
             )

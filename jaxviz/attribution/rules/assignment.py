@@ -14,11 +14,15 @@ class Assignment:
     """The rules of one evaluation.
 
     Args:
+        function: the name of the method, for errors.
         composite: which rule is for which layer.
         probe: what gives the probe of an operation: `probe(where, operation, rule)`, or None.
     """
 
-    def __init__(self, composite: Composite, probe: Callable[[Where, str, Any], Any] | None = None) -> None:
+    def __init__(
+        self, function: str, composite: Composite, probe: Callable[[Where, str, Any], Any] | None = None
+    ) -> None:
+        self.function = function
         self.composite = composite
         self.probe = probe or (lambda where, operation, rule: None)
         self._first: set[int] = set()  # which equations are first linear layers; some are evaluated more than once
@@ -54,12 +58,11 @@ class Assignment:
         rule = self.composite.find(operation, where, first)
         return Stretch(value, base, affine, rule, self.probe(where, operation, rule), feature)
 
-
-def missing(equation: JaxprEqn, where: Where, what: str) -> ValueError:
-    """The error for an operation that has no rule."""
-    name = equation.primitive.name
-    return ValueError(
-        f"lrp: no rule for the primitive {name!r}{what}, in {where}; give one: "
-        f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
-        "the operand that depends on the inputs, or a tuple of these"
-    )
+    def missing(self, equation: JaxprEqn, where: Where, what: str) -> ValueError:
+        """The error for an operation that has no rule."""
+        name = equation.primitive.name
+        return ValueError(
+            f"{self.function}: no rule for the primitive {name!r}{what}, in {where}; give one: "
+            f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
+            "the operand that depends on the inputs, or a tuple of these"
+        )

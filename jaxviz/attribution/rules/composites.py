@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxviz.attribution.rules.first_layers import Flat, WSquare, ZBox
-from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Gamma, Norm, Own, Pass, ZPlus
+from jaxviz.attribution.rules.relevance import AlphaBeta, Epsilon, Gamma, Norm, OwnRule, Pass, ZPlus
 from jaxviz.attribution.rules.stabilizers import check_stabilizer
 from jaxviz.program import Where, paths
 from jaxviz.static import Static
@@ -46,7 +46,9 @@ class Composite:
             none, one of "convolution", "dense", "pooling", "normalization", "centering".
         first: the same for the linear layers that see the inputs, or, if none does, for the first that is executed. A layer is
             linear if it is a convolution or matrix product with constant weights.
-        layers: a path or pattern (as for `Model.capture`) of layers -> the rule of what is linear in them.
+        layers: a path or pattern (as for `Model.capture`) of layers -> the rule of each operation of these kinds in them, pooling
+            and the centering of a norm too. What stands in a layer that they hold is of that one; activation functions and maxima
+            are of no kind, and have `primitives`.
         primitives: the rules of primitives, which go before all others: the name of a primitive (`"tanh"`), of a function that
             the program calls (`"silu()"`), or either in some layers (`"Block_*:tanh"`).
         stabilizer: of all that has no rule of its own: sums and products of two values that depend on the inputs, and `Norm()`;
@@ -107,12 +109,11 @@ class Composite:
             where: the layer that it stands in.
             first: whether it is a first linear layer.
         """
-        if operation not in (POOLING, CENTERING):
-            for pattern, rule in reversed(list(self.layers.items())):
-                if paths.match(where.layer, pattern):
-                    return rule
+        for pattern, rule in reversed(list(self.layers.items())):
+            if paths.match(where.layer, pattern):
+                return rule
         for rules in (self.first, self.rules) if first else (self.rules,):
-            for kind in (operation,) if operation == POOLING else (where.kind, operation):
+            for kind in (where.kind, operation):
                 if kind in rules:
                     return rules[kind]
         return Pass() if operation == NORMALIZATION else Norm(self.stabilizer)
@@ -122,8 +123,8 @@ def as_rule(function: str, rule: Any) -> Any:
     """The rule; a function as a rule that JAX takes for static. Raises unless it is one."""
     if isinstance(rule, type) or not callable(rule):
         raise TypeError(f"{function}: a rule must be an instance such as Epsilon(), or a function, got {rule!r}")
-    if jax.tree_util.all_leaves([rule]) and callable(rule):
-        return Own(Static(rule))
+    if jax.tree_util.all_leaves([rule]):
+        return OwnRule(Static(rule))
     return rule
 
 

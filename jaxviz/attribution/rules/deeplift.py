@@ -12,10 +12,10 @@ from jaxviz.attribution.arguments import check_like, prepare
 from jaxviz.attribution.baselines import baseline_like, baseline_set
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.rules import pairs
-from jaxviz.attribution.rules.names import check_names
+from jaxviz.attribution.rules.names import check_names, check_rules
 from jaxviz.attribution.rules.pairs import Pair
 from jaxviz.attribution.rules.rescale import RULES
-from jaxviz.attribution.rules.score import check_rules, rewritten_score
+from jaxviz.attribution.rules.score import active_score
 from jaxviz.checks import check_flag, check_function
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -41,8 +41,10 @@ def deeplift(
     function of one variable is its secant, `(y - y_baseline) / (x - x_baseline)`
 
     The attributions of an example sum to `score(inputs) - score(baseline)`, to rounding: each operation of the program shares out
-    the whole difference of its result, whatever the network. Products of two values that depend on the inputs (gates, attention,
-    norms) are shared by the mean of the factors, maxima by what becomes the largest, quotients and choices alike.
+    the whole difference of its result, whatever the network. Products of two values that depend on the inputs (gates, attention)
+    are shared by the mean of the factors, maxima by what becomes the largest, quotients and choices alike. A norm (layer, group,
+    root mean square) divides by the mean of its two deviations, so that a baseline without contrast, where it divides by about
+    nothing, does no harm. Where examples depend on each other (statistics of a batch), the sums of all together are complete.
 
     Args:
         model: the model.
@@ -167,10 +169,10 @@ def multipliers(
     rules: Rules,
     check: Callable[[Program], None] | None = None,
 ) -> Any:
-    """The multipliers of DeepLIFT, unchecked (but for what `rewritten_score` checks) and not jitted."""
+    """The multipliers of DeepLIFT, unchecked (but for what `active_score` checks) and not jitted."""
 
     def score(inputs: Any) -> tuple[jax.Array, jax.Array]:
-        scores: Any = rewritten_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
+        scores: Any = active_score(model, jax.tree.map(Pair, inputs, baseline), target, rules, check)
         return scores.value.sum(), jnp.isfinite(scores.value) & jnp.isfinite(scores.reference)
 
     found, finite = jax.grad(score, has_aux=True)(inputs)

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxviz.attribution.rules.affine import Affine
-from jaxviz.attribution.rules.assignment import Assignment, missing
+from jaxviz.attribution.rules.assignment import Assignment
 from jaxviz.attribution.rules.composites import NORMALIZATION
 from jaxviz.attribution.rules.pending import (
     Pointwise,
@@ -35,13 +35,13 @@ ELEMENTWISE = (
 FUNCTIONS = "hard_sigmoid() hard_tanh() log_sigmoid() sparse_sigmoid()"
 
 
-def elementwise(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+def elementwise(assignment: Assignment, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     """The rule of an elementwise function."""
     (value,) = computed(equation, operands)
     if not is_inexact(value):
         return [value]
     operands = [spread(operand, value.shape) for operand in operands]
-    source = _source(equation, operands, where)
+    source = _source(assignment, equation, operands, where)
     name = equation.primitive.name
     if name == "exp" and len(operands) == 1:
         (operand,) = operands
@@ -52,18 +52,18 @@ def elementwise(equation: JaxprEqn, operands: list[Any], where: Where) -> list[A
     return [Pointwise(value, source)]
 
 
-def whole_function(equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
+def whole_function(assignment: Assignment, equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
     """The rule of an activation function as a whole."""
     result: Any = equation.outvars[0].aval
     if len(operands) > 1 or operands[0].value.shape != result.shape:
         return NotImplemented  # another function of that name
-    return elementwise(equation, operands, where)
+    return elementwise(assignment, equation, operands, where)
 
 
-def _source(equation: JaxprEqn, operands: list[Any], where: Where) -> Active:
+def _source(assignment: Assignment, equation: JaxprEqn, operands: list[Any], where: Where) -> Active:
     source = common_source(operands)
     if source is None:
-        raise missing(equation, where, " of several values that depend on the inputs")
+        raise assignment.missing(equation, where, " of several values that depend on the inputs")
     return source
 
 

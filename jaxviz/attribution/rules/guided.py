@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
-from jaxviz.attribution.rules.score import rewritten_score
+from jaxviz.attribution.rules.score import active_score
+from jaxviz.attribution.rules.variances import Variance, derived
 from jaxviz.checks import check_number
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -26,8 +27,9 @@ def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> 
     Args:
         model: the model. Its ReLUs are found in the program, whoever wrote them: `jax.nn.relu` (also one object called many
             times), `jnp.maximum(x, 0)` and any other maximum with a value that does not depend on the inputs, and the lower
-            bound of `jax.nn.relu6` and `jnp.clip`. Maxima that are part of something else (softplus, a norm's variance, the
-            hard sigmoid, a function with a derivative of its own) have their derivatives.
+            bound of `jax.nn.relu6` and `jnp.clip`. Maxima that are part of something else (softplus, the hard sigmoid, a
+            function with a derivative of its own, a norm's variance as the mean of squares less the squared mean) have their
+            derivatives.
         inputs: as for `gradient`.
         target: as for `gradient`.
 
@@ -56,7 +58,7 @@ def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> 
 
 @cautious
 def deconvnet(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
-    """The deconvolutional network: the gradient, of which each ReLU passes on only what is positive, wherever it is on.
+    """The deconvolutional network: the gradient, of which each ReLU passes on only what is positive, whether on or off.
 
     `at each ReLU y = max(x, 0): g_x = g_y * (g_y > 0)`, elsewhere the derivative
 
@@ -129,8 +131,9 @@ def beta_smooth(model: Model, inputs: Any, *, target: TargetLike = None, beta: f
 
 def _derivative(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     results = bind(equation, [operand.value if isinstance(operand, Active) else operand for operand in operands])
+    kind = derived(equation, operands)
     # What is no float has no derivative: it is a constant to what follows.
-    return [Active(leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf for leaf in results]
+    return [kind(leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf for leaf in results]
 
 
 @jax.custom_vjp
@@ -157,8 +160,7 @@ _softened.defvjp(lambda value, operand, slope: (value, slope), lambda slope, abo
 def _rules(function: str, gated: bool, beta: Any = None) -> Rules:
     def rectify(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         active = [operand for operand in operands if isinstance(operand, Active)]
-        # The maximum of a norm is one of its variance and zero, against rounding.
-        if len(active) > 1 or where.kind.endswith("Norm"):
+        if len(active) > 1 or isinstance(active[0], Variance):
             return _derivative(equation, operands, where)
         value = _derivative(equation, operands, where)[0].value
         operand = active[0].value
@@ -182,7 +184,7 @@ def _rules(function: str, gated: bool, beta: Any = None) -> Rules:
         "relu6()": enter,
         "hard_sigmoid()": _derivative,
     }
-    return Rules(function, table)
+    return Rules(function, table, settle=lambda active: Active(active.value))
 
 
 def _own_derivative(equation: JaxprEqn, operands: list[Any], where: Where) -> Any:
@@ -201,9 +203,7 @@ _GUIDED, _DECONVNET = _rules("guided_backprop", gated=True), _rules("deconvnet",
 
 
 def _gradient(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
-    return jax.grad(lambda inputs: rewritten_score(model, jax.tree.map(Active, inputs), target, rules).value.sum())(
-        inputs
-    )
+    return jax.grad(lambda inputs: active_score(model, jax.tree.map(Active, inputs), target, rules).value.sum())(inputs)
 
 
 @jit

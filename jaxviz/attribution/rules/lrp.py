@@ -5,20 +5,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxviz import views
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
-from jaxviz.attribution.rules.composites import OPERATIONS, Composite, as_composite
-from jaxviz.attribution.rules.names import check_kinds, check_names
-from jaxviz.attribution.rules.pending import Gauge, Raw
+from jaxviz.attribution.rules.composites import Composite, as_composite
+from jaxviz.attribution.rules.names import check_composite
+from jaxviz.attribution.rules.pending import Gauge
 from jaxviz.attribution.rules.propagation import propagation
 from jaxviz.attribution.rules.relevance import Epsilon
+from jaxviz.attribution.rules.score import relevance_score
 from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
-from jaxviz.program import Active, Program, Rules, evaluate, paths
-from jaxviz.targets import Target, TargetLike, select
+from jaxviz.targets import Target, TargetLike
 
 _EPSILON = Epsilon()
 
@@ -117,7 +116,9 @@ def lrp(
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
     check_composite("lrp", model, inputs, target, composite)
     if layer is None:
-        score, back = jax.vjp(lambda inputs: rewritten(model, inputs, target, propagation(composite)), inputs)
+        score, back = jax.vjp(
+            lambda inputs: relevance_score(model, inputs, target, propagation("lrp", composite)), inputs
+        )
         return back(score)[0]
     found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
@@ -125,35 +126,7 @@ def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer:
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    run = lambda gauges, inputs: rewritten(gauged(gauges), inputs, target, propagation(composite))
+    run = lambda gauges, inputs: relevance_score(gauged(gauges), inputs, target, propagation("lrp", composite))
     # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
     score, back = jax.vjp(run, gauges, inputs)
     return back(score)[0]
-
-
-def check_composite(function: str, model: Model, inputs: Any, target: Target, composite: Composite) -> None:
-    """Raises unless the layers, kinds and primitives for which a composite has rules are there, or may be elsewhere."""
-    program = views.program(model, inputs, lambda outputs: select(outputs, target))
-    if composite.layers:
-        paths.choose(function, composite.layers, dict.fromkeys(key.layer for key in program.sites))
-    check_kinds(function, "composite.rules", composite.rules, OPERATIONS, program)
-    check_kinds(function, "composite.first", composite.first, OPERATIONS, program)
-    check_names(function, "composite.primitives", composite.primitives, program)
-
-
-def rewritten(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
-    """The score of each example, `(batch,)`, in which relevance takes the place of the derivative."""
-    is_active = lambda leaf: isinstance(leaf, Active)
-    value = lambda leaf: leaf.value if is_active(leaf) else leaf
-    raw = lambda leaf: Raw(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-    actives = (model.params, model.keywords, jax.tree.map(raw, inputs))
-    plain = Model(model.apply, *jax.tree.map(value, (model.params, model.keywords), is_leaf=is_active))
-
-    def run(program: Program) -> Any:
-        outputs, _ = evaluate(program, jax.tree.leaves(actives, is_leaf=is_active), rules=rules)
-        return jax.tree.map(value, outputs, is_leaf=is_active)
-
-    if target.function is not None:
-        return run(views.program(plain, inputs, lambda outputs: select(outputs, target)))
-    # To choose one output is no operation of the model, of which a stabilizer would absorb some.
-    return select(run(views.program(plain, inputs)), target)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jaxviz.attribution.rules.assignment import Assignment
 from jaxviz.attribution.rules.elementwise import elementwise, spread
 from jaxviz.attribution.rules.pending import (
     Pointwise,
@@ -21,8 +22,8 @@ _LIGHT = frozenset(
     {"broadcast_in_dim", "convert_element_type", "copy", "expand_dims", "reshape", "squeeze", "transpose"}
 )
 MOVES = " ".join(sorted(_LIGHT)) + (
-    " concatenate copy_p device_put dynamic_slice dynamic_update_slice gather optimization_barrier pad rev scatter "
-    "sharding_constraint slice sort split"
+    " concatenate copy_p device_put dynamic_slice dynamic_update_slice gather layout_constraint optimization_barrier pad pvary "
+    "reshard rev scatter sharding_constraint slice sort split stack tile unstack"
 )
 # The derivative of these chooses: the winner takes all.
 SELECTIONS = (
@@ -31,7 +32,7 @@ SELECTIONS = (
 )
 
 
-def move(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+def move(assignment: Assignment, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     """The rule of what moves values; a light move leaves open what its operand was gathered for."""
     if len(operands) == 1 and equation.primitive.name in _LIGHT:
         (operand,) = operands
@@ -39,14 +40,14 @@ def move(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
             return [operand.moved(lambda value: bind(equation, [value])[0])]
         settled = with_rule(operand)
         return [type(settled)(*bind(equation, [settled.value]))]
-    return select(equation, operands, where)
+    return select(assignment, equation, operands, where)
 
 
-def select(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+def select(assignment: Assignment, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     """The rule of what chooses among values."""
     name = equation.primitive.name
     if name in ("max", "min") and not all(map(is_active, operands)):
-        return elementwise(equation, operands, where)
+        return elementwise(assignment, equation, operands, where)
     if name in ("max", "min", "select_n"):
         cases = operands[1:] if name == "select_n" else operands
         aval: Any = equation.outvars[0].aval

@@ -4,16 +4,21 @@ So rules for many networks may have more names than one network needs, but a sli
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 
+from jaxviz import views
+from jaxviz.attribution.rules.composites import OPERATIONS, Composite
 from jaxviz.attribution.rules.rescale import RULES
+from jaxviz.model import Model
 from jaxviz.program import INPUT, Program, paths
 from jaxviz.program._compat import PRIMITIVES
 from jaxviz.program.rewrite import names_of
 from jaxviz.program.trace import CALLS, Node
+from jaxviz.static import Static
+from jaxviz.targets import Target, select
 
 
 def check_names(function: str, argument: str, names: Iterable[str], program: Program) -> None:
@@ -69,6 +74,30 @@ def check_kinds(
             f"{function}: {argument} has a rule for the kind {kind!r}, which is neither an operation "
             f"({', '.join(map(repr, operations))}) nor a class of modules; this model has {classes}{hint}"
         )
+
+
+def check_composite(function: str, model: Model, inputs: Any, target: Target, composite: Composite) -> None:
+    """Raises unless the layers, kinds and primitives for which a composite has rules are there, or may be elsewhere."""
+    program = views.program(model, inputs, lambda outputs: select(outputs, target))
+    if composite.layers:
+        paths.choose(function, composite.layers, dict.fromkeys(key.layer for key in program.sites))
+    check_kinds(function, "composite.rules", composite.rules, OPERATIONS, program)
+    check_kinds(function, "composite.first", composite.first, OPERATIONS, program)
+    check_names(function, "composite.primitives", composite.primitives, program)
+
+
+def check_rules(function: str, rules: Any) -> Static:
+    """The rules of the user as a static value; raises unless they are None or a dict of name -> rule."""
+    if rules is None:
+        return Static({})
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"{function}: rules must be a dict of primitive or layer -> rule, got {type(rules).__name__}")
+    for name, rule in rules.items():
+        if not isinstance(name, str) or not callable(rule):
+            raise TypeError(
+                f"{function}: rules must map names to functions (equation, operands, where) -> results, got {name!r}: {rule!r}"
+            )
+    return Static(dict(rules))
 
 
 def _names(node: Node) -> Iterator[str]:

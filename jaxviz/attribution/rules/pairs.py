@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -23,10 +23,12 @@ class Pair(Active):
         reference: at the baseline. It has no derivative.
         carrier: for integers and booleans, which have no derivative: the value as a float array that has. None for floats, and
             for what is a constant to what follows.
+        power: 1 of a deviation, the square root of something, -1 of the inverse of one, 0 of all else.
     """
 
     reference: Any
     carrier: Any = None
+    power: int = field(default=0, metadata={"static": True})
 
     @property
     def has_flow(self) -> bool:
@@ -71,8 +73,8 @@ def lift(value: Any) -> Pair:
 
 
 def settle(active: Any) -> Pair:
-    """A pair whose parts are told by its dtype: integers and booleans have a carrier."""
-    return active if is_float(active.value) else Pair(active.value, active.reference, active.flow)
+    """A pair whose parts are told by its dtype: integers and booleans have a carrier, and none has a power."""
+    return Pair(active.value, active.reference, None if is_float(active.value) else active.flow)
 
 
 def values(operands: list[Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.composites import Rule
@@ -24,12 +25,15 @@ def relevant(backward: Backward, value: Any, operands: Any, constants: Any, prob
     return value
 
 
-def _forward(backward: Backward, value: Any, operands: Any, constants: Any, probe: Any) -> Any:
-    return value, (operands, constants, probe)
+def _forward(backward: Backward, *args: Any) -> Any:
+    value, *residuals = custom_vjp_primal_tree_values(args)
+    return value, tuple(residuals)
 
 
 def _backward(backward: Backward, residuals: Any, relevance: Any) -> Any:
     operands, constants, probe = residuals
+    if type(relevance) is SymbolicZero:  # of what only a statistic is made: its rule need not fit it
+        return None, None, None, None
     found = backward(operands, constants, relevance)
     found = jax.tree.map(lambda part, operand: part.astype(operand.dtype), found, operands)
     if probe is not None:
@@ -38,7 +42,7 @@ def _backward(backward: Backward, residuals: Any, relevance: Any) -> Any:
     return None, found, None, probe
 
 
-relevant.defvjp(_forward, _backward)
+relevant.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def passing(value: Any, operand: Any) -> Any:

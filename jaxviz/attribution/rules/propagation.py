@@ -12,8 +12,8 @@ from typing import Any
 
 from jaxviz.attribution.rules import arithmetic, elementwise, linear_layers, moves
 from jaxviz.attribution.rules.affine import Affine
-from jaxviz.attribution.rules.assignment import Assignment, missing
-from jaxviz.attribution.rules.composites import Composite, Rule
+from jaxviz.attribution.rules.assignment import Assignment
+from jaxviz.attribution.rules.composites import Composite
 from jaxviz.attribution.rules.pending import (
     Detached,
     Pointwise,
@@ -26,39 +26,40 @@ from jaxviz.attribution.rules.pending import (
     settle,
     sources,
 )
-from jaxviz.program import Active, Rules, Where
+from jaxviz.program import Active, Rule, Rules, Where
 from jaxviz.program._compat import JaxprEqn, bind
 
 
-def propagation(composite: Composite, probe: Callable[[Where, str, Any], Any] | None = None) -> Rules:
+def propagation(function: str, composite: Composite, probe: Callable[[Where, str, Any], Any] | None = None) -> Rules:
     """The rules of one evaluation, for the program's evaluator.
 
     Args:
+        function: the name of the method, for errors.
         composite: which rule is for which layer.
         probe: what gives the probe of an operation: `probe(where, operation, rule)`, or None.
     """
-    assignment = Assignment(composite, probe)
+    assignment = Assignment(function, composite, probe)
     table: dict[str, Any] = {}
     for names, rule in _table(assignment):
         table.update(dict.fromkeys(names.split(), functools.partial(_beside_detached, assignment, rule)))
     table.update({key: functools.partial(_own, assignment, rule) for key, rule in composite.primitives.items()})
-    return Rules("lrp", table, settle=settle)
+    return Rules(function, table, settle=settle)
 
 
 def _table(assignment: Assignment) -> Iterator[tuple[str, Rule]]:
     """Names of operations, and their rule."""
     assigned = lambda rule: functools.partial(rule, assignment)
-    yield elementwise.ELEMENTWISE, elementwise.elementwise
-    yield elementwise.FUNCTIONS, elementwise.whole_function
-    yield moves.MOVES, moves.move
-    yield moves.SELECTIONS, moves.select
+    yield elementwise.ELEMENTWISE, assigned(elementwise.elementwise)
+    yield elementwise.FUNCTIONS, assigned(elementwise.whole_function)
+    yield moves.MOVES, assigned(moves.move)
+    yield moves.SELECTIONS, assigned(moves.select)
     yield "add sub add_any", assigned(arithmetic.addition)
     yield "mul", assigned(arithmetic.product)
     yield "div", assigned(arithmetic.quotient)
     yield "neg", assigned(arithmetic.negative)
     yield "dot_general conv_general_dilated", assigned(linear_layers.contraction)
-    yield "reduce_sum reduce_window_sum cumsum scatter-add scatter_add", assigned(linear_layers.pooling)
-    yield "*", _unknown
+    yield "reduce_sum reduce_window_sum cumsum scatter-add scatter_add scatter-sub", assigned(linear_layers.pooling)
+    yield "*", assigned(_unknown)
     yield "stop_gradient", lambda equation, operands, where: [Detached(bare(operands[0]))]
 
 
@@ -83,10 +84,10 @@ def _beside_detached(
     return rule(equation, [bare(operand) if isinstance(operand, Detached) else operand for operand in operands], where)
 
 
-def _unknown(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
+def _unknown(assignment: Assignment, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     values = computed(equation, operands)
     if any(map(is_inexact, values)):
-        raise missing(equation, where, ", through which the score depends on the inputs")
+        raise assignment.missing(equation, where, ", through which the score depends on the inputs")
     return values
 
 
@@ -94,7 +95,9 @@ def _own(assignment: Assignment, rule: Rule, equation: JaxprEqn, operands: list[
     """A rule of one's own for a primitive."""
     value, *more = computed(equation, operands)
     if more:
-        raise ValueError(f"lrp: a rule for {equation.primitive.name!r}, which has several results, cannot be given")
+        raise ValueError(
+            f"{assignment.function}: a rule for {equation.primitive.name!r}, which has several results, cannot be given"
+        )
     active = [index for index, operand in enumerate(operands) if is_active(operand)]
     constants = [None if is_active(operand) else operand for operand in operands]
     several = len(active) > 1

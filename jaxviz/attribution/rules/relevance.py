@@ -5,6 +5,7 @@ is added to the denominator with its sign; a `Stabilizer`, or a function of the 
 first layers are in `first_layers.py`.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.rule_settings import bias_setting, check_settings, register
-from jaxviz.attribution.rules.stabilizers import share
+from jaxviz.attribution.rules.stabilizers import KNOWN, share
 from jaxviz.static import Static
 
 
@@ -72,7 +73,7 @@ class Pass:
         """The relevance of x."""
         if jnp.shape(x) != relevance.shape:
             raise ValueError(
-                f"lrp: the rule Pass is for elementwise layers; this one has inputs {jnp.shape(x)} and outputs {relevance.shape}"
+                f"Pass: this rule is for elementwise layers; the layer has inputs {jnp.shape(x)} and outputs {relevance.shape}"
             )
         return relevance
 
@@ -154,7 +155,9 @@ class AlphaBeta:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if all(isinstance(value, int | float) for value in (self.alpha, self.beta)) and self.alpha - self.beta != 1:
+        known = isinstance(self.alpha, KNOWN) and isinstance(self.beta, KNOWN)
+        # To the rounding of float32: in float64, too, 2.2 - 1.2 is not 1.
+        if known and not math.isclose(self.alpha, self.beta + 1, rel_tol=1e-6):
             raise ValueError(f"AlphaBeta: alpha - beta must be 1, got alpha={self.alpha}, beta={self.beta}")
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
@@ -197,7 +200,7 @@ class ZPlus:
 
 @register
 @dataclass(frozen=True)
-class Own:
+class OwnRule:
     """A function as a rule."""
 
     function: Static = field(metadata={"static": True})
@@ -209,7 +212,7 @@ class Own:
         if jax.tree.map(jnp.shape, found) != shapes:
             name = getattr(self.function.value, "__name__", "a function")
             what = type(found).__name__ if found is None else jax.tree.map(jnp.shape, found)
-            raise ValueError(f"lrp: the rule {name!r} must return the relevance of x, of shape {shapes}, got {what}")
+            raise ValueError(f"{name}: a rule must return the relevance of x, of shape {shapes}, got {what}")
         return found
 
 

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.composites import Composite, as_composite
-from jaxviz.attribution.rules.lrp import check_composite, rewritten
+from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.propagation import propagation
-from jaxviz.attribution.rules.relevance import Epsilon, Own
+from jaxviz.attribution.rules.relevance import Epsilon, OwnRule
+from jaxviz.attribution.rules.score import relevance_score
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
@@ -137,11 +138,13 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
     def note(where: Where, operation: str, rule: Any) -> None:
         names.setdefault(_name(where, operation, rule), len(names))
 
-    score = jax.eval_shape(lambda inputs: rewritten(model, inputs, target, propagation(composite, note)), inputs)
+    score = jax.eval_shape(
+        lambda inputs: relevance_score(model, inputs, target, propagation("relevance_report", composite, note)), inputs
+    )
 
     def probed(inputs: Any, probes: Any) -> Any:
         probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
-        return rewritten(model, inputs, target, propagation(composite, probe))
+        return relevance_score(model, inputs, target, propagation("relevance_report", composite, probe))
 
     score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
     attribution, flows = back(score)
@@ -150,6 +153,6 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
 
 
 def _name(where: Where, operation: str, rule: Any) -> tuple[str, str, str]:
-    if isinstance(rule, Own):
+    if isinstance(rule, OwnRule):
         rule = getattr(rule.function.value, "__name__", "a function")
     return where.layer, operation, rule if isinstance(rule, str) else type(rule).__name__

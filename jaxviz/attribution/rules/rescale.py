@@ -2,7 +2,8 @@
 
 All are complete: the shares of an operation's operands add up to the difference of its result from the reference, at each
 element. Functions of each element follow the rescale rule. A product is shared half and half between the two orders in which its
-factors may change (the mean rule: Shapley's value of two players), a maximum goes to what was, or becomes, the largest.
+factors may change (the mean rule: Shapley's value of two players), a maximum goes to what was, or becomes, the largest. A norm's
+division by a deviation has a rule of its own, see `deviations`.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz.attribution.rules import deviations
 from jaxviz.attribution.rules.mean_derivative import follow, mean_derivative
 from jaxviz.attribution.rules.pairs import (
     Pair,
@@ -82,6 +84,9 @@ def product(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         return linear(equation, operands, where)
     (value,), (reference,) = both(equation, operands)
     flows = [operand.flow for operand in operands]
+    weights = deviations.of_product(equation, operands)
+    if weights is not None:
+        return [pair(shared(weighted, equation, value, list(map(finite_or_0, weights)), flows), reference)]
     return [pair(shared(_product, equation, value, list(map(finite_or_0, means(operands))), flows), reference)]
 
 
@@ -99,7 +104,9 @@ def quotient(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]
         return elementwise(equation, operands, where)
     (value,), (reference,) = both(equation, operands)
     (top, bottom), (top0, bottom0) = values(operands), references(operands)
-    weights = [(1 / bottom + 1 / bottom0) / 2, -(top + top0) / 2 / bottom / bottom0]
+    weights = deviations.of_quotient(operands)
+    if weights is None:
+        weights = [(1 / bottom + 1 / bottom0) / 2, -(top + top0) / 2 / bottom / bottom0]
     return [
         pair(
             shared(weighted, equation, value, list(map(finite_or_0, weights)), [operand.flow for operand in operands]),
@@ -256,7 +263,7 @@ def _weighted_choice(equation: JaxprEqn, constants: Any, directions: list[Any]) 
     return weight * _chosen(equation, points, directions)
 
 
-_LINEAR = _names(
+LINEAR = _names(
     """add add_any broadcast_in_dim complex concatenate conj convert_element_type copy copy_p cumsum device_put dynamic_slice
     dynamic_update_slice expand_dims fft gather imag layout_constraint neg optimization_barrier pad pvary real reduce_precision
     reduce_sum reduce_window_sum reshape reshard rev scatter scatter-add scatter-sub sharding_constraint slice split squeeze stack
@@ -272,9 +279,9 @@ _OTHERS = _names(
     tridiagonal_solve"""
 )
 
-RULES: dict[str, Rule] = {
+_RULES: dict[str, Rule] = {
     **dict.fromkeys(_KINKED + _SCALE_FREE + _POLES + _SMOOTH, elementwise),
-    **dict.fromkeys(_LINEAR, linear),
+    **dict.fromkeys(LINEAR, linear),
     **dict.fromkeys(_names("conv_general_dilated dot_general mul"), product),
     **dict.fromkeys(_EXTREMA, extremum),
     **dict.fromkeys(_OTHERS, mean_derivative),
@@ -282,3 +289,5 @@ RULES: dict[str, Rule] = {
     "div": quotient,
     "select_n": select,
 }
+
+RULES = {name: deviations.followed(rule) for name, rule in _RULES.items()}

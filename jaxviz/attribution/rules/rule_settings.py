@@ -1,13 +1,13 @@
 """The settings that the rules of LRP have in common: as data or as part of the program, and checked."""
 
+import math
 from dataclasses import field
 from typing import Any
 
 import jax
-import numpy as np
 
-from jaxviz.attribution.rules.stabilizers import check_stabilizer
-from jaxviz.checks import check_flag
+from jaxviz.attribution.rules.stabilizers import KNOWN, check_stabilizer
+from jaxviz.checks import check_flag, check_number
 
 register = jax.tree_util.register_dataclass  # so that another number in a rule is new data, not a new program
 
@@ -25,7 +25,5 @@ def check_settings(rule: Any, signed: tuple[str, ...] = ()) -> None:
             object.__setattr__(rule, setting, check_flag(name, setting, value))
         elif setting in ("epsilon", "stabilizer"):
             object.__setattr__(rule, setting, check_stabilizer(name, setting, value))
-        elif isinstance(value, str | bool | list | None) or callable(value):
-            raise TypeError(f"{name}: {setting} must be a number, got {value!r}")
-        elif setting not in signed and isinstance(value, int | float | np.number) and not value >= 0:
-            raise ValueError(f"{name}: {setting} must be at least 0, got {value!r}")
+        elif callable(value) or isinstance(value, KNOWN | str | bool | list | None):
+            check_number(name, setting, value, -math.inf if setting in signed else 0)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxviz.checks import check_flag, check_number, given
 from jaxviz.static import Static
 
-_KNOWN = int | float | np.number  # in contrast to what may be traced
+KNOWN = int | float | np.number  # in contrast to what may be traced
 
 
 @jax.tree_util.register_dataclass
@@ -37,7 +37,7 @@ class Stabilizer:
     axes: tuple[int, ...] | None = field(default=None, metadata={"static": True})
 
     def __post_init__(self) -> None:
-        if callable(self.epsilon) or isinstance(self.epsilon, _KNOWN | str | bool | list | None):
+        if callable(self.epsilon) or isinstance(self.epsilon, KNOWN | str | bool | list | None):
             check_number("Stabilizer", "epsilon", self.epsilon, 0)
         for name in ("clip", "relative"):
             check_flag("Stabilizer", name, getattr(self, name))
@@ -70,15 +70,15 @@ class Stabilizer:
         places = [axis + z.ndim if axis < 0 else axis for axis in given_axes]
         if not all(0 < place < z.ndim for place in places) or len(set(places)) < len(places):
             raise ValueError(
-                f"lrp: a Stabilizer has the axes {given(given_axes)}, which must be different axes of the layer's outputs, other "
-                f"than the batch, but it stands where these have the shape {z.shape}"
+                "Stabilizer: axes must be different axes of the layer's outputs, other than the batch, got "
+                f"{given(given_axes)} where these have the shape {z.shape}"
             )
         return tuple(places)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Own:
+class OwnStabilizer:
     """A function as a stabilizer."""
 
     function: Static = field(metadata={"static": True})
@@ -87,8 +87,9 @@ class Own:
         """The denominator in place of z."""
         found = self.function.value(z)
         if getattr(found, "shape", None) != z.shape:
+            name = getattr(self.function.value, "__name__", "a function")
             raise ValueError(
-                f"lrp: a stabilizer must give an array of the shape of its argument, {z.shape}, got "
+                f"{name}: a stabilizer must give an array of the shape of its argument, {z.shape}, got "
                 f"{getattr(found, 'shape', given(found))}"
             )
         return found.astype(z.dtype)
@@ -96,13 +97,13 @@ class Own:
 
 def check_stabilizer(function: str, name: str, value: Any) -> Any:
     """The value, a function as a stabilizer that JAX takes for static; raises unless it is a number or a stabilizer."""
-    if isinstance(value, Stabilizer | Own):
+    if isinstance(value, Stabilizer | OwnStabilizer):
         return value
     if callable(value) and not isinstance(value, type):
-        return Own(Static(value))
+        return OwnStabilizer(Static(value))
     if isinstance(value, str | bool | list | None | type):
         raise TypeError(f"{function}: {name} must be a number, a Stabilizer or a function, got {given(value)}")
-    if isinstance(value, _KNOWN) and not value >= 0:
+    if isinstance(value, KNOWN) and not value >= 0:
         raise ValueError(f"{function}: {name} must be at least 0, got {given(value)}")
     return value
 

@@ -72,8 +72,8 @@ def test_merged_moments_are_those_of_all_values_with_a_large_mean(sizes):
         merged.mean - 1e8, rest.mean(0), rtol=0, atol=6e-8
     )  # of 1e8 and more, 4 in the last place
     np.testing.assert_allclose(merged.variance, rest.var(0), rtol=1e-7)
-    assert np.array_equal(merged.low, values.min(0))
-    assert np.array_equal(merged.high, values.max(0))
+    assert np.array_equal(merged.min, values.min(0))
+    assert np.array_equal(merged.max, values.max(0))
 
 
 def test_statistics_are_numpys_and_per_class():
@@ -279,6 +279,17 @@ def test_a_full_disk_loses_nothing(tmp_path):
     assert same(whole, again)
     assert np.array_equal(whole.attributions, again.attributions)
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_new_pass_takes_away_what_another_kept_and_nothing_else(tmp_path):
+    theirs = [tmp_path / name for name in ("run.train.npy", "run.0.old.npy", "run.-1.npy", "run2.0.npy", "a.run.0.npy")]
+    ours = [tmp_path / name for name in ("run.0.npy", "run.12.npy")]
+    for file in (*theirs, *ours):
+        np.save(file, np.ones(2))
+    explain(jv.gradient, MODEL, INPUTS, target=0, path=tmp_path / "run", keep=True)
+    assert sorted(tmp_path.iterdir()) == sorted([*theirs, ours[0], tmp_path / "run"])
+    assert all(np.array_equal(np.load(file), np.ones(2)) for file in theirs)
+    assert np.load(ours[0]).shape == INPUTS.shape
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from jaxviz.attribution.paths import bundle, expected
 from jaxviz.attribution.paths.expected import draw
 from jaxviz.targets import Target
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 KEY = jax.random.key(5)
 RANDOM = np.random.default_rng(0)
 FIRST, SECOND, INPUTS, BASELINES = (

@@ -84,10 +84,31 @@ def test_groups_of_tokens():
     np.testing.assert_allclose(found, [[1 + 3.0, 5 + 1.0, 1 + 3.0]], rtol=0.05)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float32", "float64"])
+def test_sums_are_as_precise_as_the_scores(dtype):
+    with jax.enable_x64(True):
+        weights = np.array([[3.0], [-1.0], [1e-6]])
+        model = jv.Model.from_function(
+            lambda params, inputs: (inputs.astype(params.dtype) @ params)[:, 0] + 1e4, jnp.asarray(weights)
+        )
+        inputs, mask = np.array([[1, 2, 3]], dtype), np.arange(3)
+        found = jv.rise(model, jnp.asarray(inputs), mask=mask, samples=300, chunk_size=50, key=KEY)
+        assert found.dtype == ("float32" if dtype == "float32" else "float64")
+        seen = np.stack(
+            [jax.random.bernoulli(jax.random.fold_in(KEY, one), np.float32(0.5), (3,)) for one in range(300)]
+        )
+        scores = (seen * inputs) @ weights + 1e4
+        expected = (scores * seen).sum(axis=0) / (300 * 0.5)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-7 if dtype == "float32" else 1e-13)
+
+
 @pytest.mark.parametrize(
     ("error", "message", "inputs", "settings"),
     [
         (ValueError, "keep is a probability between 0 and 1, got 1", np.ones((1, 4)), {"keep": 1}),
+        (ValueError, "keep is a probability between 0 and 1, got 0", np.ones((1, 4)), {"keep": jnp.float32(0)}),
+        (TypeError, "keep must be a number, got 'a'", np.ones((1, 4)), {"keep": "a"}),
+        (TypeError, "keep must be a number, got True", np.ones((1, 4)), {"keep": True}),
         (ValueError, "grid must be between 1 and the inputs' (4,), got (5,)", np.ones((1, 4)), {"grid": (5,)}),
         (ValueError, "grid has 2 entries, but inputs have 1 axes", np.ones((1, 4)), {"grid": (2, 2)}),
         (TypeError, "grid must be an int", np.ones((1, 4)), {"grid": 2.5}),

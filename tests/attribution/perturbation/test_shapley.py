@@ -85,7 +85,15 @@ def test_antithetic_orders_are_exact_for_pairs_that_interact():
     model = jv.Model.from_function(lambda params, inputs: ((inputs @ params) * inputs).sum(axis=1), matrix)
     inputs = np.random.default_rng(1).normal(size=(2, 8)).astype(np.float32)
     exact = inputs * (inputs @ (matrix + matrix.T)) / 2
-    assert near(jv.shapley_sampling(model, inputs, samples=2, key=KEY), exact, 1e-5)
+    for samples in (2, 24):
+        assert near(jv.shapley_sampling(model, inputs, samples=samples, key=KEY), exact, 1e-5)
+    # The last order of odd samples has none backwards.
+    ranks = np.asarray(shapley.orders(KEY, 25, 8, True))[-1]
+    gains = inputs[:, :, None] * (matrix + matrix.T) * inputs[:, None]
+    alone = (gains * (ranks[None] < ranks[:, None])).sum(axis=2) + np.diag(matrix) * inputs**2
+    odd = jv.shapley_sampling(model, inputs, samples=25, key=KEY)
+    assert near(odd, (24 * exact + alone) / 25, 1e-5)
+    assert not near(odd, exact, 0.01)
     assert not near(jv.shapley_sampling(model, inputs, samples=2, antithetic=False, key=KEY), exact, 0.01)
 
 
@@ -155,28 +163,29 @@ def test_keys_can_be_mapped_and_traced(small, method):
     np.testing.assert_allclose(jax.jit(explain)(keys[0]), alone[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("compared", [64, 0])
-def test_orders_are_permutations_drawn_evenly(monkeypatch, compared):
-    monkeypatch.setattr(shapley, "MOST_COMPARED", compared)
-    jax.clear_caches()
-    ranks = np.asarray(shapley.orders(jax.random.key(0), 12_000, 4, False))
+@pytest.mark.parametrize("compared", [True, False])
+def test_orders_are_permutations_drawn_evenly(compared):
+    bits = jax.random.bits(jax.random.key(0), (12_000, 4), jnp.uint32)
+    ranks = np.asarray(shapley.ranked(bits, compared))
     assert (np.sort(ranks, axis=1) == np.arange(4)).all()
     counts = np.unique(ranks, axis=0, return_counts=True)[1]
     assert len(counts) == 24
     # Each of 24 as often, within five deviations of the binomial distribution.
     assert np.abs(counts - 500).max() < 5 * np.sqrt(500 * 23 / 24)
-    jax.clear_caches()
 
 
-def test_ranks_of_what_is_drawn(monkeypatch):
-    draw = lambda: np.asarray(shapley.orders(jax.random.key(1), 7, 30, True))
+def test_ranks_of_what_is_drawn():
     bits = np.asarray(jax.random.bits(jax.random.key(1), (4, 30), jnp.uint32))
-    counted = draw()
-    assert (counted[0::2] == np.argsort(np.argsort(bits, axis=1), axis=1)).all()
-    assert (counted[1::2] == 29 - counted[0:6:2]).all()
-    ties = np.zeros(30, np.uint32)
-    ties[::3] = 1
-    monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: jnp.broadcast_to(jnp.asarray(ties), shape))
-    jax.clear_caches()
-    assert (draw()[0] == np.argsort(np.argsort(ties, kind="stable"))).all()  # they stay in order
-    jax.clear_caches()
+    drawn = np.asarray(shapley.orders(jax.random.key(1), 7, 30, True))
+    assert (drawn[0::2] == np.argsort(np.argsort(bits, axis=1), axis=1)).all()
+    assert (drawn[1::2] == 29 - drawn[0:6:2]).all()
+    ties = np.zeros((1, 30), np.uint32)
+    ties[:, ::3] = 1
+    counted = np.asarray(shapley.ranked(jnp.asarray(ties), compared=True))
+    assert (counted == np.argsort(np.argsort(ties, kind="stable"))).all()  # they stay in order
+
+
+def test_many_groups_are_sorted():
+    bits = np.asarray(jax.random.bits(jax.random.key(1), (3, shapley.MOST_COMPARED + 1), jnp.uint32))
+    drawn = shapley.orders(jax.random.key(1), 3, shapley.MOST_COMPARED + 1, False)
+    assert np.array_equal(drawn, np.argsort(bits, axis=1))

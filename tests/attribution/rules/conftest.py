@@ -57,3 +57,8 @@ def modules(request: pytest.FixtureRequest) -> Reference:
     weights = {key.removeprefix("weights/"): value for key, value in figures.items() if key.startswith("weights/")}
     module = Mlp() if name == "mlp" else Cnn()
     return Reference(jv.Model.from_linen(module, _variables(name, weights)), figures)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quickly_compiled(quickly_compiled):
+    """Of all tests of rules."""

@@ -1,15 +1,19 @@
 """Guided backpropagation, deconvnet, smooth ReLUs: against Captum, numbers found by hand, and every way to write a ReLU."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import jaxviz as jv
 
 HEAD = jnp.array([[2.0], [-3.0], [5.0]])
 X = np.array([[1.0, 2.0, -3.0]], np.float32)  # on, on, off
+MANY = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
@@ -90,28 +94,89 @@ def test_bounds_from_above_pass_their_derivative():
     np.testing.assert_allclose(jv.beta_smooth(model, inputs, beta=1), smooth, rtol=1e-6)
 
 
-OTHERS = {
-    "softplus": jax.nn.softplus,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "silu": jax.nn.silu,
-    "softmax": jax.nn.softmax,
-    "layer norm": lambda x: Norm().apply({}, x),
-    "maximum of two": lambda x: jnp.maximum(x, 2 * x),
-}
-
-
 class Norm(nn.Module):
     @nn.compact
     def __call__(self, x):
         return nn.LayerNorm(use_bias=False, use_scale=False)(x)
 
 
+def normalized(x):
+    """A norm without a module."""
+    mean = x.mean(axis=1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(jnp.maximum((x * x).mean(axis=1, keepdims=True) - mean * mean, 0) + 1e-6)
+
+
+class Own(nn.LayerNorm):
+    """A norm by another name."""
+
+
+INSTANCE: Any = nn.InstanceNorm(use_bias=False, use_scale=False)
+BATCH = nn.BatchNorm(use_running_average=False)
+DEVICES = nn.BatchNorm(use_running_average=False, axis_name="devices")
+VARIABLES = BATCH.init(jax.random.key(0), X)
+
+OTHERS = {
+    "softplus": jax.nn.softplus,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "silu": jax.nn.silu,
+    "softmax": jax.nn.softmax,
+    "layer norm": lambda x: Norm().apply({}, x),
+    "a norm's subclass": lambda x: Own(use_bias=False, use_scale=False).apply({}, x),
+    "group norm": lambda x: nn.GroupNorm(1, use_bias=False, use_scale=False).apply({}, x),
+    "instance norm": lambda x: INSTANCE.apply({}, x[..., None])[..., 0],
+    "masked norm": lambda x: nn.LayerNorm(use_bias=False, use_scale=False).apply({}, x, mask=x > -9),
+    "batch norm in training": lambda x: BATCH.apply(VARIABLES, x, mutable=["batch_stats"])[0],
+    "batch norm over devices": lambda x: jax.vmap(
+        lambda x: DEVICES.apply(VARIABLES, x, mutable=["batch_stats"])[0], axis_name="devices"
+    )(x[:, None])[:, 0],
+    "NNX": lambda x: nnx.LayerNorm(3, rngs=nnx.Rngs(0))(x),
+    "NNX, batch norm": lambda x: nnx.BatchNorm(3, rngs=nnx.Rngs(0))(x),
+    "a norm of one's own": normalized,
+    "maximum of two": lambda x: jnp.maximum(x, 2 * x),
+}
+
+
 @pytest.mark.parametrize("function", OTHERS.values(), ids=OTHERS)
 def test_maxima_that_are_no_relu_have_their_derivative(function):
     model = jv.Model.from_function(lambda params, x: function(x) @ params, HEAD)
-    np.testing.assert_allclose(jv.guided_backprop(model, X), jv.gradient(model, X), rtol=1e-6)
-    np.testing.assert_allclose(jv.deconvnet(model, X), jv.gradient(model, X), rtol=1e-6)
-    np.testing.assert_allclose(jv.beta_smooth(model, X), jv.gradient(model, X), rtol=1e-6)
+    np.testing.assert_allclose(jv.guided_backprop(model, MANY), jv.gradient(model, MANY), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jv.deconvnet(model, MANY), jv.gradient(model, MANY), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jv.beta_smooth(model, MANY), jv.gradient(model, MANY), rtol=1e-5, atol=1e-6)
+
+
+class DenseNorm(nn.Module):
+    """No norm, whatever its name."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.relu(nn.Dense(3)(x))
+
+
+class NormRelu(nn.LayerNorm):
+    """A norm that has a ReLU."""
+
+    def __call__(self, x):
+        return nn.relu(super().__call__(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # all units are off
+@pytest.mark.parametrize("module", [DenseNorm(), NormRelu(use_bias=False, use_scale=False)], ids=["dense", "norm"])
+def test_a_relu_is_one_in_a_module_of_any_name(module):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return module.copy(name="block")(x) @ jnp.array([[2.0], [-3.0], [5.0]])
+
+    variables = Net().init(jax.random.key(0), MANY)
+    model = jv.Model.from_linen(Net(), variables)
+    if isinstance(module, DenseNorm):
+        block = lambda x: x @ variables["params"]["block"]["Dense_0"]["kernel"]
+    else:
+        block = lambda x: (x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-6)
+    before, back = jax.vjp(block, MANY)
+    for method, on in (("guided_backprop", before > 0), ("deconvnet", jnp.ones_like(before, bool))):
+        (expected,) = back(jnp.where(on, jnp.maximum(HEAD.T, 0), 0))
+        np.testing.assert_allclose(getattr(jv, method)(model, MANY), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # all units are off

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.layout import Layout, with_layout_constraint
 
 import jaxviz as jv
 from jaxviz.attribution.rules import (
@@ -24,6 +25,8 @@ from jaxviz.attribution.rules import (
     ZPlus,
     epsilon_plus,
 )
+from jaxviz.attribution.rules.propagation import propagation
+from jaxviz.attribution.rules.rescale import LINEAR
 
 EPSILON = 1e-6
 
@@ -52,9 +55,8 @@ def normal(seed: int, *shape: int) -> np.ndarray:
 
 
 def by_parts(x, w, b, z, r):
-    up, down = np.maximum(x, 0) * np.maximum(w, 0) + np.minimum(x, 0) * np.minimum(w, 0), None
-    down = x * w - up
-    return up, down
+    up = np.maximum(x, 0) * np.maximum(w, 0) + np.minimum(x, 0) * np.minimum(w, 0)
+    return up, x * w - up
 
 
 def z_plus(x, w, b, z, r):
@@ -154,6 +156,38 @@ def test_sums_products_and_maxima_by_hand():
         relevance(lambda params, x: jnp.where(x > 0, x, x * 0.1).sum(axis=1), x), [[3.0, -0.1, 2.0]], atol=1e-5
     )
     assert np.allclose(relevance(lambda params, x: jnp.cumsum(x, axis=1)[:, 1], x), [[3.0, -1.0, 0.0]], atol=1e-5)
+
+
+def resharded(x: jax.Array) -> jax.Array:
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Explicit,))
+    return jax.sharding.reshard(x, jax.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+
+
+MOVES: dict[str, Callable[[Any], Any]] = {
+    "stack": lambda x: jnp.stack([x[:, 0], x[:, 2]], axis=1),
+    "tile": lambda x: jnp.tile(x, (1, 2))[:, 1:5],
+    "unstack": lambda x: jnp.unstack(x, axis=1)[2][:, None],
+    "reshard": resharded,
+    "layout_constraint": lambda x: with_layout_constraint(x, Layout((1, 0))),
+    "scatter-sub": lambda x: jnp.zeros_like(x).at[:, 1:].subtract(x[:, 1:]),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_moves_values_moves_their_relevance(name):
+    move, x, w = MOVES[name], normal(6, 2, 3), normal(7, 3, 3)
+    assert name in str(jax.make_jaxpr(move)(x))
+    of = lambda x: move(x).sum(axis=1)
+    slope = np.asarray(jax.jacobian(lambda x: of(x[None])[0])(x[0]))
+    assert np.allclose(relevance(lambda params, x: of(x), x), x * slope, rtol=1e-4)
+    # After a layer, too, all of whose copies go back to it.
+    expected = x * (w @ slope)
+    assert np.allclose(relevance(lambda w, x: of(x @ w), x, w), expected, rtol=1e-4)
+
+
+def test_what_is_linear_has_a_rule_here_where_deeplift_has_one():
+    without = set(LINEAR) - set(propagation("lrp", Composite()).table)
+    assert without == {"complex", "conj", "fft", "imag", "real"}  # of complex values, which have no relevance
 
 
 ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
@@ -412,6 +446,50 @@ def test_rules_by_kind_by_path_and_for_the_first_layer(net):
         lrp(Composite(layers={"tow": alike}))
 
 
+class Pool(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return x.reshape(x.shape[0], -1, 2).mean(axis=2)
+
+
+class Pooled(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        x = nn.LayerNorm(name="norm", dtype=x.dtype, param_dtype=x.dtype)(Pool(name="pool")(x))
+        return nn.Dense(2, name="dense", param_dtype=x.dtype)(x)
+
+
+NAMES = [("pool", "Pool", "pooling"), ("norm", "LayerNorm", "centering"), ("dense", "Dense", "dense")]
+
+
+@pytest.mark.parametrize(("path", "kind", "operation"), NAMES)
+def test_a_rule_by_path_by_class_or_by_operation_is_the_same(path, kind, operation):
+    x = jnp.asarray(normal(25, 3, 8))
+    with jax.numpy_dtype_promotion("standard"):
+        model = jv.Model.from_linen(Pooled(), Pooled().init(jax.random.key(0), x))
+        calls = []
+
+        def doubled(layer: Any, x: Any, relevance: Any) -> Any:
+            calls.append(x.shape)
+            return 2 * Epsilon(1e-6)(layer, x, relevance)
+
+        lrp = lambda **rules: jv.lrp(model, x, target=1, composite=Composite(**rules))
+        for rules in ({"layers": {path: doubled}}, {"rules": {kind: doubled}}, {"rules": {operation: doubled}}):
+            assert np.allclose(lrp(**rules), 2 * lrp(), rtol=1e-12)
+        assert len(calls) == 3  # not also for the statistics of a norm, to which no relevance goes
+
+
+@pytest.mark.parametrize("rules", [{"layers": {"norm": Pass()}}, {"rules": {"LayerNorm": Pass()}}])
+def test_a_norm_that_passes_relevance(rules):
+    x = jnp.asarray(normal(25, 3, 8))
+    with jax.numpy_dtype_promotion("standard"):
+        model = jv.Model.from_linen(Pooled(), Pooled().init(jax.random.key(0), x))
+        before, after = (
+            jv.lrp(model, x, target=1, composite=Composite(**rules), layer=one) for one in ("pool", "norm")
+        )
+    assert np.array_equal(before, after)
+
+
 @pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # the rule passes nothing on
 def test_own_rules_for_primitives():
     def apply(params: Any, x: jax.Array) -> jax.Array:
@@ -419,11 +497,8 @@ def test_own_rules_for_primitives():
 
     x = np.array([[2.0, 3.0, 4.0]])
     model = jv.Model.from_function(apply, ())
-    with pytest.raises(
-        ValueError, match=r"lrp: no rule for the primitive 'reduce_prod'.*outside of its layers; give one: .*"
-    ):
-        jv.lrp(model, jnp.asarray(x))
-    with pytest.raises(ValueError, match=r"composite=Composite\(primitives=\{'reduce_prod': rule\}\)"):
+    words = r"lrp: no rule for the primitive 'reduce_prod'.*outside of its layers; give one: .*"
+    with pytest.raises(ValueError, match=words + r"composite=Composite\(primitives=\{'reduce_prod': rule\}\)"):
         jv.lrp(model, jnp.asarray(x))
 
     def thirds(layer: Any, x: Any, relevance: Any) -> Any:
@@ -456,7 +531,7 @@ def test_what_a_rule_of_ones_own_returns():
         (lambda layer, x, relevance: (x, x), r"of shape \(1, 3\), got \(\(1, 3\), \(1, 3\)\)"),
     ):
         composite = Composite(rules={"dense": rule}, primitives={"reduce_prod": lambda layer, x, relevance: x})
-        with pytest.raises(ValueError, match=f"^lrp: the rule '<lambda>' must return the relevance of x, {words}"):
+        with pytest.raises(ValueError, match=f"^<lambda>: a rule must return the relevance of x, {words}"):
             jv.lrp(model, jnp.ones((1, 3)), composite=composite)
 
 
@@ -587,12 +662,16 @@ def test_wrong_arguments(net):
         Composite({"dense": Epsilon})
     with pytest.raises(TypeError, match="Composite: rules must be a dict"):
         Composite(Epsilon())
-    with pytest.raises(ValueError, match="the rule Pass is for elementwise layers"):
+    with pytest.raises(ValueError, match=r"^Pass: this rule is for elementwise layers"):
         lrp(Pass())
     with pytest.raises(ValueError, match="Epsilon: epsilon must be at least 0, got -1"):
         Epsilon(-1)
     with pytest.raises(TypeError, match="ZBox: low must be a number, got None"):
         ZBox(None, 1.0)
+    with pytest.raises(ValueError, match=r"ZBox: high must be in \(-inf, inf\), got inf"):
+        ZBox(-1.0, np.inf)
+    with pytest.raises(ValueError, match=r"Gamma: gamma must be in \[0, inf\), got -0\.5"):
+        Gamma(-0.5)
     with pytest.raises(TypeError, match="Gamma: stabilizer must be a number, a Stabilizer or a function, got '1'"):
         Gamma(0.5, "1")
     with pytest.raises(TypeError, match="Composite: stabilizer must be a number, a Stabilizer or a function, got None"):
@@ -613,7 +692,7 @@ def test_wrong_arguments(net):
         Stabilizer(0.1, relative=True, axes=(0, 1))
     for axes in ((5,), (-1, 1)):
         with pytest.raises(
-            ValueError, match=r"lrp: a Stabilizer has the axes .* must be different axes of the layer's"
+            ValueError, match=r"^Stabilizer: axes must be different axes of the layer's .* got .* shape \(3, "
         ):
             lrp(Epsilon(Stabilizer(0.1, relative=True, axes=axes)))
     with pytest.raises(TypeError, match="Stabilizer: epsilon must be a number"):
@@ -621,16 +700,20 @@ def test_wrong_arguments(net):
     with pytest.raises(ValueError, match="Epsilon: epsilon must be at least 0"):
         Epsilon(np.float32(-1))
     with pytest.raises(
-        ValueError, match=r"lrp: a stabilizer must give an array of the shape of its argument, .* got \(\)"
+        ValueError, match=r"^sum: a stabilizer must give an array of the shape of its argument, .* got \(\)"
     ):
         lrp(Epsilon(jnp.sum))
     with pytest.raises(TypeError, match="extended: there are rules, first, layers, primitives, got stabilizer"):
         epsilon_plus().extended(stabilizer={})
     with pytest.raises(TypeError, match="extended: layers must be a dict"):
         epsilon_plus().extended(layers=Epsilon())
-    with pytest.raises(ValueError, match="alpha - beta must be 1"):
-        AlphaBeta(2.0, 0.5)
-    with pytest.raises(ValueError, match="asks for the weights of a map that has none"):
+    for alpha, beta in ((2.0, 0.5), (np.float32(2), np.float32(7)), (2, np.int64(2)), (2.2, 1.20001)):
+        with pytest.raises(ValueError, match="alpha - beta must be 1"):
+            AlphaBeta(alpha, beta)
+    for beta in (1.2, 0.1, 0.7, 1e4 / 3):  # whatever rounding makes of their difference
+        AlphaBeta(1 + beta, beta)
+        AlphaBeta(np.float32(1 + beta), np.float32(beta))
+    with pytest.raises(ValueError, match=r"^Affine: a rule asks for the weights of a map that has none"):
         relevance(
             lambda params, x: (x - x.mean(axis=1, keepdims=True))[:, 0],
             normal(18, 2, 3),

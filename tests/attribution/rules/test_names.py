@@ -66,6 +66,16 @@ def test_every_method_with_rules_says_its_own_name(net):
         jv.relevance_report(model, x, target=1, composite=Composite(primitives={"tanhh": RULE}))
     with pytest.raises(ValueError, match=r"^relevance_report: layer 'three' not found; layers: one, two"):
         jv.relevance_report(model, x, target=1, composite=Composite(layers={"three": RULE}))
+    several = Composite(primitives={"split": RULE})
+    for function, composite, words in (
+        (lambda x: jnp.fft.fft(x).real, Composite(), "no rule for the primitive 'fft', through which"),
+        (lambda x: x[:, :1] ** x[:, 1:], Composite(), "no rule for the primitive 'pow' of several values"),
+        (lambda x: jnp.split(x, 2, axis=1)[0], several, "a rule for 'split', which has several results"),
+    ):
+        model = jv.Model.from_function(lambda params, x, function=function: function(x).sum(axis=1), ())
+        for method in (jv.lrp, jv.relevance_report):
+            with pytest.raises(ValueError, match=f"^{method.__name__}: {words}"):
+                method(model, x, composite=composite)
 
 
 def test_names_that_other_networks_have(net):

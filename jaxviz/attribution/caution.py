@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import numpy as np
@@ -22,6 +22,10 @@ _SMALL = 1 << 12  # values, up to which NumPy's calls take longer than what they
 _TARGET = {"target"}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+# Of which examples are all zero, `(batch,)`, or `(1,)` for all of them together: why they are, and the same without figures; or
+# None, if that is not why.
+Zero = Callable[[np.ndarray], tuple[str, str] | None]
 
 
 class AttributionWarning(UserWarning):
@@ -37,7 +41,7 @@ def cautious(method: Method) -> Method:
 
     Where it is NaN because parameters of the model are, that is an error.
 
-    Python shows a warning once for each line that it comes from: its text has no figures, so that it stays the same. Results
+    Python shows a warning once for each line that it comes from; figures in its text do not make it another one. Results
     are looked at where NumPy sees them without a copy, on CPU, and not while they are traced; only where one is NaN is something
     computed, to tell why. To
     look at a result is to wait for it: on CPU a method returns when its result is there, and JAX's asynchronous dispatch ends
@@ -53,7 +57,7 @@ def cautious(method: Method) -> Method:
     def looked_at(*args: Any, **settings: Any) -> Any:
         if _running.up:
             return _inside(method, args, settings)
-        reasons: list[Callable[[], None]] = []
+        reasons = _Reasons([], [])
         try:
             _running.up, _running.reasons = True, reasons
             meanwhile.begin(may=not settings or settings.keys() == _TARGET)
@@ -76,12 +80,12 @@ def cautious(method: Method) -> Method:
 
 def _inside(method: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """What a method gives that another one calls, which may do anything with it."""
-    before = _running.reasons
+    before, passed_on = _running.reasons, _running.passed_on
     try:
-        _running.reasons = None
+        _running.reasons, _running.passed_on = before if passed_on else None, False
         return method(*args, **settings)
     finally:
-        _running.reasons = before
+        _running.reasons, _running.passed_on = before, passed_on
 
 
 def if_nan(reason: Callable[[], None]) -> None:
@@ -89,7 +93,23 @@ def if_nan(reason: Callable[[], None]) -> None:
     if _running.reasons is None:
         reason()
     else:
-        _running.reasons.append(reason)
+        _running.reasons.of_nan.append(reason)
+
+
+def if_zero(reason: "Zero") -> None:
+    """Calls what may say why the attribution that is looked at is all zero, if it is for an example; no other one's."""
+    if _running.reasons is not None:
+        _running.reasons.of_zero.append(reason)
+
+
+@contextlib.contextmanager
+def passed_on() -> Iterator[None]:
+    """What the method that is called inside gives is what the caller gives, example by example: what it knows of it counts."""
+    _running.passed_on = True
+    try:
+        yield
+    finally:
+        _running.passed_on = False
 
 
 @contextlib.contextmanager
@@ -103,14 +123,39 @@ def unwatched() -> Iterator[None]:
         _running.up, _running.reasons = before
 
 
-def warn(function: str, text: str) -> None:
-    """Warns of an attribution, at the line outside of this package that called it."""
+class _Text(str):
+    """A warning's text, equal to any other of its kind: Python then shows one of them for each line, whatever the figures."""
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str) -> "_Text":
+        """The text, and what stands for it where warnings are compared."""
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Text) and self.kind == other.kind
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+
+def warn(function: str, text: str, kind: str | None = None) -> None:
+    """Warns of an attribution, at the line outside of this package that called it.
+
+    Args:
+        function: the name of the method.
+        text: the warning.
+        kind: what is said, without figures: warnings of a kind are one. None: the text.
+    """
     frame = sys._getframe(1)
     level = 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "jaxviz":
         frame = frame.f_back
         level += 1
-    warnings.warn(f"{function}: {text}", AttributionWarning, stacklevel=level)
+    # Python 3.11 to 3.14 compare the very object that they are given.
+    warnings.warn(_Text(f"{function}: {text}", f"{function}: {kind or text}"), AttributionWarning, stacklevel=level)
 
 
 def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
@@ -121,11 +166,25 @@ def largest_values(leaves: list[np.ndarray]) -> np.ndarray:
     return parts[0] if len(parts) == 1 else np.maximum.reduce([part.astype(np.float64) for part in parts])
 
 
+class _Reasons(NamedTuple):
+    """What knows more of the result that is looked at: see `if_nan` and `if_zero`."""
+
+    of_nan: list[Callable[[], None]]
+    of_zero: list[Zero]
+
+
 class _Running(threading.local):
-    """Attributes: `up`, whether a method runs in this thread; `reasons`, see `if_nan`, None where another result is looked at."""
+    """What runs in this thread.
+
+    Attributes:
+        up: whether a method does.
+        passed_on: see `passed_on`.
+        reasons: what knows more of its result; None where another result is looked at.
+    """
 
     up = False
-    reasons: list[Callable[[], None]] | None = None
+    passed_on = False
+    reasons: _Reasons | None = None
 
 
 _running = _Running()
@@ -164,15 +223,13 @@ def _weights(count: int, dtype: np.dtype) -> np.ndarray:
     return np.sqrt(np.arange(2, count + 2)).astype(dtype)
 
 
-def _warn(
-    method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray, reasons: list[Callable[[], None]]
-) -> None:
+def _warn(method: Any, args: tuple[Any, ...], settings: dict[str, Any], largest: np.ndarray, reasons: _Reasons) -> None:
     name = method.__name__ if method.__name__ != "__call__" else args[0].name
     given = inspect.signature(method).bind(*args, **settings).arguments
     given |= given.pop("settings", {})
     if np.isnan(largest).any():
-        for reason in reasons:
-            reason()
+        for raises in reasons.of_nan:
+            raises()
         _check_parameters(name, given["model"])
     accepted = inspect.signature(args[0] if method.__name__ == "__call__" else method).parameters
     of_baseline = ", baseline=..." if "baseline" in accepted else ""
@@ -192,6 +249,10 @@ def _warn(
             "nothing of what is to be explained",
         )
         return
+    for explains in reasons.of_zero:
+        if (reason := explains(zero)) is not None:
+            warn(name, f"the attribution of {_which(zero)} is all zero: {reason[0]}", reason[1])
+            return
     possible = [
         "the score does not depend on the inputs there",
         "all units of a layer are off",

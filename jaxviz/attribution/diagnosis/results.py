@@ -114,8 +114,8 @@ def look_at_gap(case: Case, attribution: Any, baseline: Any, tolerance: float) -
         f"{_percent(np.array([tolerance]))} are allowed. In example {worst} they sum to {in_short(sums[worst])}, and the score "
         f"differs by {in_short(difference[worst])}.",
         "Take more steps, or another quadrature ('gauss_legendre'), and give the baseline and target of the method here. Methods "
-        "that do not promise completeness (a gradient, a class activation map, occlusion) have a gap by nature: tolerance=None "
-        "leaves it out.",
+        "that do not promise completeness (a gradient, a class activation map, occlusion, lime) have a gap by nature: "
+        "tolerance=None leaves it out.",
         sum=sums,
         difference=difference,
         share=share,
@@ -171,7 +171,8 @@ def _zero(case: Case, name: str, zero: np.ndarray) -> None:
         f"{_capital(name)} is 0 everywhere, and nothing else was found that leads to it.{gradient} So it is the method that gave "
         "0, or what was done with its result.",
         "A class activation map that is negative everywhere is 0 with relu=True: relu=False shows it. A method with a baseline "
-        "gives 0 where the inputs are the baseline: give baseline=... here, too.",
+        "gives 0 where the inputs are the baseline: give baseline=... here, too. lime gives 0 where the penalty of its lasso is "
+        "more than the score changes by: a smaller strength, or surrogate='ridge'.",
         causes=(),
     )
 

@@ -36,15 +36,13 @@ def cautious(method: Method) -> Method:
     """A public method of attribution that warns where its result is all zero, or not finite, for an example or an input.
 
     It warns, too, where the score is saturated and the result tiny, and of what the method itself knows of it (`if_well`).
-
     Where it is NaN because parameters of the model are, that is an error.
 
     Python shows a warning once for each line that it comes from; figures in its text do not make it another one. Results
-    are looked at where NumPy sees them without a copy, on CPU, and not while they are traced; only where one is NaN is something
-    computed, to tell why. To
-    look at a result is to wait for it: on CPU a method returns when its result is there, and JAX's asynchronous dispatch ends
-    with it. On accelerators nothing waits, and methods never warn. What a method calls inside of itself is not looked at, only
-    what it gives in the end.
+    are looked at where NumPy sees them without a copy, on CPU, and not while they are traced; only where one is NaN, zero or tiny
+    is something computed, to tell why. To look at a result is to wait for it: on CPU a method returns when its result is there,
+    and JAX's asynchronous dispatch ends with it. On accelerators nothing waits, and methods never warn. What a method
+    calls inside of itself is not looked at, only what it gives in the end.
 
     Args:
         method: called `method(model, inputs, ...)`; the method of a class, `__call__(self, model, inputs, ...)`, which has a

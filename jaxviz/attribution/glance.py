@@ -61,7 +61,8 @@ def _is_well(array: np.ndarray) -> bool:
     if not np.vdot(flat, flat) < math.inf:
         return False
     rows = array.reshape(len(array), -1)
-    return min(map(abs, np.dot(rows, _weights(rows.shape[1], rows.dtype)).tolist())) > TINY
+    sums = np.dot(rows, _weights(rows.shape[1], rows.dtype))
+    return bool((min(map(abs, sums.tolist())) if len(sums) <= 64 else np.abs(sums).min()) > TINY)
 
 
 @functools.lru_cache(maxsize=256)

@@ -52,7 +52,8 @@ def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) 
     shape = _score_shape(function, outputs)
     if batch is not None and shape[0] != batch:
         raise ValueError(
-            f"{function}: the outputs have shape {shape}, whose axis 0 is not the batch of {batch}; {_USE_CALLABLE}"
+            f"{function}: the outputs have shape {shape}, whose axis 0 is not the batch of {batch}; "
+            "give a callable outputs -> (batch,), such as lambda outputs: outputs[step, :, unit]"
         )
     _floating(function, outputs)
     if target is None:
@@ -63,13 +64,18 @@ def prepare(function: str, outputs: Any, target: Any, batch: int | None = None) 
             + (
                 f"give the index of an output, 0 to {shape[1] - 1}, or a callable outputs -> (batch,)"
                 if len(shape) == 2
-                else _USE_CALLABLE
+                else _unit(shape)
             )
         )
     index = _index(function, target)
+    if len(shape) == 1:
+        raise ValueError(
+            f"{function}: an integer target asks for outputs of shape (batch, n), but they have shape {shape}, one number per "
+            "example: target=None explains that"
+        )
     if len(shape) != 2:
         raise ValueError(
-            f"{function}: an integer target asks for outputs of shape (batch, n), but they have shape {shape}; {_USE_CALLABLE}"
+            f"{function}: an integer target asks for outputs of shape (batch, n), but they have shape {shape}; {_unit(shape)}"
         )
     if index.shape not in ((), shape[:1]):
         raise ValueError(
@@ -188,7 +194,10 @@ def _floating(function: str, scores: jax.Array) -> jax.Array:
     return scores
 
 
-_USE_CALLABLE = "give jaxviz.unit(0, 3), or another callable outputs -> (batch,), instead"
+def _unit(shape: tuple[int, ...]) -> str:
+    """What to give for outputs of more than two axes."""
+    first, last = (", ".join(map(str, index)) for index in ([0] * (len(shape) - 1), [size - 1 for size in shape[1:]]))
+    return f"give one of jaxviz.unit({first}) to jaxviz.unit({last}), or another callable outputs -> (batch,), instead"
 
 
 def _score_shape(function: str, outputs: Any) -> tuple[int, ...]:

@@ -120,7 +120,9 @@ MODEL = jv.Model.from_function(lambda params, x: jnp.tanh(x.astype(params.dtype)
 def test_values_are_checked_where_shapes_have_passed_already():
     for _ in range(3):
         assert np.isfinite(explained(X, LABELS)).all()
-        with pytest.raises(ValueError, match=r"^gradient: inputs must be finite, but 1 of inputs are NaN or infinite"):
+        with pytest.raises(
+            ValueError, match=r"^gradient: inputs must be finite, but 1 of the values of inputs is NaN or infinite"
+        ):
             explained(X.at[0, 0].set(jnp.nan), LABELS)
         with pytest.raises(ValueError, match=r"^gradient: target 2 is out of range; the model has 2 outputs, 0 to 1"):
             explained(X, LABELS.at[1].set(2))

@@ -1,10 +1,13 @@
 """The score that a target chooses."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxviz as jv
 from jaxviz import targets
 
 OUTPUTS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -43,7 +46,7 @@ def test_other_outputs_do_not_matter():
         (
             jnp.zeros((2, 3, 4)),
             1,
-            r"asks for outputs of shape \(batch, n\), but they have shape \(2, 3, 4\); give jaxviz.unit",
+            r"asks for outputs of shape \(batch, n\), but they have shape \(2, 3, 4\); give one of jaxviz.unit",
         ),
         (jnp.zeros(()), None, "the model's output is a scalar"),
         ({"a": jnp.zeros(2)}, 0, "not one array; give a callable target"),
@@ -73,3 +76,15 @@ def test_a_score_for_each_example_of_the_inputs():
         ValueError, match=r"^gradient: the outputs have shape \(4, 3\), whose axis 0 is not the batch of 3"
     ):
         targets.prepare("gradient", steps_first[..., 0], 1, 3)
+
+
+def test_what_to_give_instead_fits_the_outputs():
+    with pytest.raises(ValueError, match=r"shape \(4,\), one number per example: target=None explains that"):
+        targets.prepare("gradient", jnp.zeros(4), 0)
+    targets.prepare("gradient", jnp.zeros(4), None)
+    for wrong in (None, 1):
+        with pytest.raises(ValueError, match="give one of") as error:
+            targets.prepare("gradient", jnp.zeros((3, 6, 3)), wrong)
+        for index in re.findall(r"jaxviz\.unit\(([\d, ]+)\)", str(error.value)):
+            targets.prepare("gradient", jnp.zeros((3, 6, 3)), jv.unit(*map(int, index.split(","))))
+        assert "jaxviz.unit(0, 0) to jaxviz.unit(5, 2)" in str(error.value)

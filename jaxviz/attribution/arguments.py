@@ -141,8 +141,9 @@ def _check_finite(function: str, inputs: Any) -> None:
     if all(map(_finite, arrays)):
         return
     counts = {_name(several, i): int(np.sum(~np.isfinite(leaf))) for i, leaf in enumerate(arrays)}
-    found = ", ".join(f"{count} of {name}" for name, count in counts.items() if count)
-    raise ValueError(f"{function}: inputs must be finite, but {found} are NaN or infinite")
+    found = [f"{count} of the values of {name}" for name, count in counts.items() if count]
+    are = "is" if sum(counts.values()) == 1 else "are"
+    raise ValueError(f"{function}: inputs must be finite, but {' and '.join(found)} {are} NaN or infinite")
 
 
 def _check_array(function: str, name: str, leaf: Any) -> None:

@@ -14,7 +14,7 @@ from jaxviz import chunks, host
 from jaxviz.attribution import batches
 from jaxviz.attribution.arguments import all_finite, check_choice, prepare
 from jaxviz.attribution.baselines import baseline_like, baseline_set
-from jaxviz.attribution.caution import cautious, if_nan
+from jaxviz.attribution.caution import cautious, if_nan, passed_on
 from jaxviz.attribution.cuts import Form, activations, cut, named
 from jaxviz.attribution.gradients import gradient, input_x_gradient, saliency
 from jaxviz.attribution.rules.deeplift import deeplift
@@ -207,7 +207,8 @@ def _of_layers(how: _How, model: Model, inputs: Any, target: Target, settings: d
     if settings.get("baselines") is not None:
         points = baseline_set(how.name, settings["baselines"], inputs)
         settings["baselines"] = _in_parts(how, model, inputs, points, found.form)
-    attribution = method(found.tail, found.activation, target=target, **settings)
+    with passed_on():
+        attribution = method(found.tail, found.activation, target=target, **settings)
     leaves = jax.tree.leaves(attribution)
     if len(leaves) != len(found.form.axes) or not all(hasattr(leaf, "ndim") for leaf in leaves):
         raise TypeError(

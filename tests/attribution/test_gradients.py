@@ -63,7 +63,7 @@ ONES = jnp.ones((2, 2))
             (MODEL, ONES.at[0, 1].set(jnp.nan)),
             0,
             ValueError,
-            "inputs must be finite, but 1 of inputs are NaN or infinite",
+            "inputs must be finite, but 1 of the values of inputs is NaN or infinite",
         ),
         (
             (MODEL, (ONES, jnp.ones((3, 2)))),

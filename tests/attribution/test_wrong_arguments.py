@@ -314,7 +314,9 @@ def test_values_are_looked_at_in_later_calls_too(name, monkeypatch):
     target = {"target": jnp.array([0, 1], jnp.int32)} if takes_target else {}
     for _ in range(2):
         method(X, **target)
-    with pytest.raises(ValueError, match=f"^{name}: inputs must be finite, but 1 of inputs are NaN or infinite"):
+    with pytest.raises(
+        ValueError, match=f"^{name}: inputs must be finite, but 1 of the values of inputs is NaN or infinite"
+    ):
         method(X.at[0, 0, 0, 0].set(jnp.nan), **target)
     if takes_target:
         with pytest.raises(ValueError, match=f"^{name}: target 7 is out of range"):

@@ -109,7 +109,7 @@ class Record:
             old, new = before.get(name, "not given"), self._identity.get(name, "not given")
             if old != new:
                 short = max(len(old), len(new)) <= 60
-                problems.append(f"{name} was {old}, and is {new}" if short else f"{name} is another one")
+                problems.append(f"{name} was {old}, and is {new}" if short else f"{name} changed")
         if problems:
             raise ValueError(
                 f"explain_dataset: path {self._path} holds another pass: {'; '.join(problems)}. Give another path, or delete the "

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxviz.attribution.caution import largest_values
 from jaxviz.attribution.datasets.examples import Batch
 from jaxviz.attribution.datasets.moments import Moments
+from jaxviz.attribution.glance import largest_values
 
 
 @dataclass(frozen=True, eq=False)

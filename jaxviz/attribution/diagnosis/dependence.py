@@ -9,9 +9,10 @@ import numpy as np
 from jaxviz import views
 from jaxviz.attribution.diagnosis.case import Case, in_short
 from jaxviz.attribution.diagnosis.measurements import scores
-from jaxviz.program._compat import JaxprEqn
+from jaxviz.model import Model
+from jaxviz.program._compat import Jaxpr, JaxprEqn
 from jaxviz.program.dependence import reached
-from jaxviz.targets import select
+from jaxviz.targets import TargetLike, select
 
 # Random inputs that the score is measured at: it may be the same at one of them by chance.
 _DRAWS = 8
@@ -19,14 +20,24 @@ _DRAWS = 8
 _FLAT = frozenset({"ceil", "floor", "round", "sign", "stop_gradient"})
 
 
+def ignored(model: Model, inputs: Any, target: TargetLike) -> tuple[int, ...]:
+    """The numbers of the inputs that the traced program does not compute the score from."""
+    program, entering = _entering(model, inputs, target)
+    return tuple(number for number, enters in enumerate(entering) if not any(reached(program, enters)))
+
+
+def _entering(model: Model, inputs: Any, target: TargetLike) -> tuple[Jaxpr, list[list[bool]]]:
+    """The program of the score, and for each of the inputs which of its arguments it is."""
+    program = views.program(model, inputs, lambda outputs: select(outputs, target)).root.jaxpr
+    count, total = len(jax.tree.leaves(inputs)), len(program.invars)
+    return program, [[index == number for index in range(total)] for number in range(total - count, total)]
+
+
 def look(case: Case) -> None:
     """Notes which inputs the score does not depend on."""
-    program = views.program(case.model, case.inputs, lambda outputs: select(outputs, case.target)).root.jaxpr
-    leaves = jax.tree.leaves(case.inputs)
-    before = len(program.invars) - len(leaves)
+    program, arguments = _entering(case.model, case.inputs, case.target)
     everyone = np.ones(case.batch, bool)
-    for number, leaf in enumerate(leaves):
-        entering = [index == before + number for index in range(len(program.invars))]
+    for number, (leaf, entering) in enumerate(zip(jax.tree.leaves(case.inputs), arguments, strict=True)):
         name = _name(case.inputs, number)
         if not any(reached(program, entering)):
             case.note(

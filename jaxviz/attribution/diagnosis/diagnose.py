@@ -9,6 +9,7 @@ import numpy as np
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.baselines import baseline_like
 from jaxviz.attribution.cam.factorization import Factorization
+from jaxviz.attribution.completeness import TOLERANCE
 from jaxviz.attribution.diagnosis import dependence, measurements, numerics, results, saturation, vanishing
 from jaxviz.attribution.diagnosis.case import Case
 from jaxviz.attribution.diagnosis.findings import Diagnosis
@@ -26,7 +27,7 @@ def diagnose(
     *,
     target: TargetLike = None,
     baseline: Any = None,
-    tolerance: float | None = 0.05,
+    tolerance: float | None = TOLERANCE,
 ) -> Diagnosis:
     """Says in words why an attribution is not what it seems: all zero, not finite, incomplete, of a saturated score.
 

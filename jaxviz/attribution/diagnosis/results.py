@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxviz.attribution.caution import largest_values
+from jaxviz.attribution.completeness import gap
 from jaxviz.attribution.diagnosis.case import Case, in_short
 from jaxviz.attribution.diagnosis.measurements import scores
+from jaxviz.attribution.glance import largest_values
 
 # The share of an example's values that are the baseline's, from which on it is told.
 _MUCH = 0.5
@@ -95,18 +96,9 @@ def look_at_attribution(case: Case, attribution: Any) -> None:
 
 def look_at_gap(case: Case, attribution: Any, baseline: Any, tolerance: float) -> None:
     """Notes which attributions do not sum to the difference of the score, up to a share of it."""
-    leaves = [np.asarray(leaf, np.float64).reshape(case.batch, -1) for leaf in jax.tree.leaves(attribution)]
-    values = np.concatenate(leaves, axis=1)
-    now = np.asarray(case.forward.scores, np.float64)
-    start = np.asarray(scores(case.model, baseline, case.target), np.float64)
-    sums, difference = values.sum(axis=1), now - start
-    missed = np.abs(sums - difference)
-    eps = float(jnp.finfo(case.forward.scores.dtype).eps)
-    rounding = 16 * eps * (np.abs(values).sum(axis=1) + np.abs(now) + np.abs(start))
-    found = np.isfinite(missed) & (missed > tolerance * np.abs(difference) + rounding)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = missed / np.abs(difference)
-    worst = int(np.argmax(np.where(found, missed, -1)))
+    start = scores(case.model, baseline, case.target)
+    found, sums, difference, share = gap(jax.tree.leaves(attribution), case.forward.scores, start, tolerance)
+    worst = int(np.argmax(np.where(found, np.abs(sums - difference), -1)))
     case.note(
         "completeness_gap",
         found,
@@ -114,8 +106,8 @@ def look_at_gap(case: Case, attribution: Any, baseline: Any, tolerance: float) -
         f"{_percent(np.array([tolerance]))} are allowed. In example {worst} they sum to {in_short(sums[worst])}, and the score "
         f"differs by {in_short(difference[worst])}.",
         "Take more steps, or another quadrature ('gauss_legendre'), and give the baseline and target of the method here. Methods "
-        "that do not promise completeness (a gradient, a class activation map, occlusion) have a gap by nature: tolerance=None "
-        "leaves it out.",
+        "that do not promise completeness (a gradient, a class activation map, occlusion, lime) have a gap by nature: "
+        "tolerance=None leaves it out.",
         sum=sums,
         difference=difference,
         share=share,
@@ -171,7 +163,8 @@ def _zero(case: Case, name: str, zero: np.ndarray) -> None:
         f"{_capital(name)} is 0 everywhere, and nothing else was found that leads to it.{gradient} So it is the method that gave "
         "0, or what was done with its result.",
         "A class activation map that is negative everywhere is 0 with relu=True: relu=False shows it. A method with a baseline "
-        "gives 0 where the inputs are the baseline: give baseline=... here, too.",
+        "gives 0 where the inputs are the baseline: give baseline=... here, too. lime gives 0 where the penalty of its lasso is "
+        "more than the score changes by: a smaller strength, or surrogate='ridge'.",
         causes=(),
     )
 

@@ -1,12 +1,17 @@
 """Findings of outputs that are saturated: probabilities near 0 or 1, hyperbolic tangents near -1 or 1."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxviz import views
 from jaxviz.attribution.diagnosis.case import Case, in_short
 from jaxviz.attribution.diagnosis.functions import of_outputs
+from jaxviz.model import Model
+from jaxviz.program.flow import Flow
+from jaxviz.targets import TargetLike, select
 
 # The derivative of an output with respect to what enters the softmax (p (1 - p)), sigmoid or tanh is less than this.
 _SATURATED = 1e-3
@@ -45,8 +50,7 @@ def look(case: Case) -> None:
         # With an index as target the score is one of the outputs; a callable may use all of them.
         single = case.target.function is None
         explained = np.asarray(case.forward.scores, np.float64)[:, None] if single else outputs.reshape(case.batch, -1)
-        slopes = explained * (1 - explained) if kind == "sigmoid" else 1 - explained**2
-        derivative, measured = slopes.max(axis=1), {"score": case.forward.scores}
+        derivative, measured = _slopes(kind, explained).max(axis=1), {"score": case.forward.scores}
     saturated = np.isfinite(derivative) & (derivative < _SATURATED)
     if not saturated.any():
         return
@@ -69,6 +73,34 @@ def look(case: Case) -> None:
         derivative=derivative,
         logits=logits,
     )
+
+
+def of_score(model: Model, inputs: Any, target: TargetLike) -> tuple[str, np.ndarray, np.ndarray] | None:
+    """Whether a score that is one of the outputs of a softmax, sigmoid or tanh is saturated.
+
+    That costs an evaluation if the outputs are such, and nothing if they are known not to be.
+
+    Returns:
+        What they are the result of, which examples are saturated, and the derivative of their scores, `(batch,)` both; or None.
+    """
+    if callable(target):
+        return None
+    kind = model._known.get(_KIND)
+    if kind is None:
+        kind = model._known[_KIND] = of_outputs(Flow(views.program(model, inputs)))
+    outputs: Any = model(inputs) if kind in SQUASHES else None
+    if not hasattr(outputs, "ndim") or outputs.ndim not in (1, 2) or (kind == "softmax" and outputs.ndim == 1):
+        return None
+    slopes = _slopes(kind, np.asarray(select(outputs, target), np.float64))
+    return kind, slopes < _SATURATED, slopes
+
+
+_KIND = "what the outputs are the result of"
+
+
+def _slopes(kind: str, values: np.ndarray) -> np.ndarray:
+    """The derivatives of results of a softmax, sigmoid or tanh, each by what it was made of."""
+    return 1 - values**2 if kind == "tanh" else values * (1 - values)
 
 
 def _instead(kind: str, logits: str | None) -> str:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz import chunks
+from jaxviz.attribution import completeness
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.baselines import baseline_like, baseline_set
-from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.caution import cautious, is_looked_at, warn_unless_finite
 from jaxviz.attribution.paths import line, quadratures
 from jaxviz.checks import check_flag
 from jaxviz.compilation import jit
@@ -37,7 +38,8 @@ def integrated_gradients(
     `attribution = (inputs - baseline) * sum_k weight_k * gradient(baseline + node_k * (inputs - baseline))`
 
     The attributions of an example sum to `score(inputs) - score(baseline)`, up to the error of the quadrature
-    (`completeness_gap` tells it).
+    (`completeness_gap` tells it). Where that is more than 5 % of the difference, a warning says so (on CPU, as all warnings of
+    attributions): the scores at both ends are two evaluations beside the steps.
 
     Args:
         model: the model.
@@ -77,7 +79,12 @@ def integrated_gradients(
     baseline = baseline_like(name, baseline, inputs)
     quadratures.check(name, steps, quadrature, chunk_size)
     multiplied = check_flag(name, "multiply_by_inputs", multiply_by_inputs)
-    start, way = line.ends(Model.__call__, (model,), inputs, baseline)
+    whole = Model.__call__, (model,), inputs
+    scores = None
+    if multiplied and is_looked_at(inputs):
+        start, way, scores = line.scored_ends(*whole, baseline, prepared)
+    else:
+        start, way = line.ends(*whole, baseline)
 
     def step(total: list[jax.Array], part: tuple[np.ndarray, np.ndarray]) -> list[jax.Array]:
         nodes, weights = part
@@ -91,7 +98,10 @@ def integrated_gradients(
         progress=progress,
         label="integrated gradients",
     )
-    return line.back(Model.__call__, (model,), inputs, total, baseline if multiplied else None)
+    attribution = line.back(*whole, total, baseline if multiplied else None)
+    if scores is not None:
+        completeness.warn_later(attribution, scores, int(steps), quadrature)
+    return attribution
 
 
 def completeness_gap(
@@ -117,7 +127,8 @@ def completeness_gap(
         baselines: in place of baseline, the set that the method was given; the mean of its scores is meant.
 
     Returns:
-        The gap of each example, `(batch,)`, in units of the score: 0 for a complete attribution.
+        The gap of each example, `(batch,)`, in units of the score: 0 for a complete attribution. Where one is NaN, a warning says
+        whether parameters, the attribution or the score are.
 
     Raises:
         TypeError, ValueError: as for `integrated_gradients`, and if the attribution has an array whose axis 0 is not the batch,
@@ -144,19 +155,23 @@ def completeness_gap(
             f"{name}: attribution must have the structure and shapes of inputs, {jax.tree.map(jnp.shape, inputs)}, or arrays of "
             f"a layer with the batch of {batch} as axis 0, got {jax.tree.map(jnp.shape, attribution)}"
         )
-    if baselines is None:
-        return _gap(model, inputs, leaves, prepared, _scores(model, baseline_like(name, baseline, inputs), prepared))
-    if baseline is not None:
+    if baselines is not None and baseline is not None:
         raise TypeError(f"{name}: baseline and baselines are both given; give what the method was given")
-    points = baseline_set(name, baselines, inputs)
-    count = jax.tree.leaves(points)[0].shape[0]
-    total = chunks.fold(
-        functools.partial(_add_scores, model=model, inputs=inputs, target=prepared),
-        jnp.zeros_like(_scores(model, inputs, prepared)),
-        points,
-        quadratures.sizes(count, inputs, None),
-    )
-    return _gap(model, inputs, leaves, prepared, total / count)
+    if baselines is None:
+        reference = _scores(model, baseline_like(name, baseline, inputs), prepared)
+    else:
+        points = baseline_set(name, baselines, inputs)
+        count = jax.tree.leaves(points)[0].shape[0]
+        reference = chunks.fold(
+            functools.partial(_add_scores, model=model, inputs=inputs, target=prepared),
+            jnp.zeros_like(_scores(model, inputs, prepared)),
+            points,
+            quadratures.sizes(count, inputs, None),
+        )
+        reference = reference / count
+    gap = _gap(model, inputs, leaves, prepared, reference)
+    warn_unless_finite(name, "the gap", gap, model, leaves)
+    return gap
 
 
 @jit

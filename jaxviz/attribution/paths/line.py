@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxviz.compilation import jit
 from jaxviz.program import affine
+from jaxviz.targets import Target, select
 
 
 @functools.partial(jit, static_argnames="function")
@@ -22,6 +23,16 @@ def ends(
     """Where the line starts, and what it adds up to the inputs, at the end of the stretch of `function(*args, inputs)`."""
     start, end = (affine.frontier(function, args, point) for point in (baseline, inputs))
     return start, jax.tree.map(jnp.subtract, end, start)
+
+
+@functools.partial(jit, static_argnames="function")
+def scored_ends(
+    function: Callable[..., Any], args: tuple[Any, ...], inputs: Any, baseline: Any, target: Target
+) -> tuple[list[jax.Array], list[jax.Array], jax.Array]:
+    """What `ends` gives, and the scores at both ends, `(2, batch)`."""
+    start, way = ends(function, args, inputs, baseline)
+    score = lambda node: select(affine.onward(function, args, inputs, at(node, start, way)), target)
+    return start, way, jax.vmap(score)(jnp.arange(2))
 
 
 def at(node: jax.Array, start: list[jax.Array], way: list[jax.Array]) -> list[jax.Array]:

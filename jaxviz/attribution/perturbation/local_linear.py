@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxviz.attribution.arguments import check_choice, check_count, check_key
-from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.caution import cautious, if_zero
 from jaxviz.attribution.perturbation import surrogates
 from jaxviz.attribution.perturbation.game import Game, check_regression, collect, game, indices, scores_of
 from jaxviz.attribution.perturbation.interpretable import Space, space
@@ -61,7 +61,8 @@ def lime(
         samples: number of coalitions, at least 1; more than there are groups.
         surrogate: `"lasso"`, `"ridge"`, or a callable `(members, scores, weights) -> coefficients` for one example: of floating
             point `(samples, groups)` (1 where a group is there, else 0), `(samples,)` and `(samples,)` to `(groups,)`.
-        strength: of the surrogate's penalty, as scikit-learn's `alpha`; None: 0.01 for lasso, 1 for ridge.
+        strength: of the surrogate's penalty, as scikit-learn's `alpha`; None: 0.01 for lasso, 1 for ridge. The lasso's is in
+            units of the score: where that changes by little, it may leave nothing. A warning then says what would leave some.
         kernel: `"cosine"` or `"euclidean"`: the distance between inputs and sample, over all their features (of integer inputs
             each feature counts 1 where it is there, else 0); or a callable `(inputs, sample, coalition) -> weights`, of two
             batches and a bool array `(groups,)` (the features of the sample, where they are no groups) to `(batch,)`.
@@ -137,7 +138,32 @@ def lime(
         label="LIME",
     )
     check_regression(name, (parts[0][2] if parts[0][2] is not None else drawn).shape[-1])
+    if surrogate == "lasso" and not is_traced(penalty):
+        if_zero(functools.partial(_taken, float(penalty), kind, ours, drawn, parts))
     return _coefficients(Static(surrogate), kind, ours, drawn, parts, penalty)
+
+
+def _taken(
+    strength: float, kind: Space, game: Game, drawn: jax.Array, parts: list[Any], zero: np.ndarray
+) -> tuple[str, str] | None:
+    """Says where it is the lasso's penalty that has left nothing of an example; see `caution.if_zero`."""
+    least, sizes = (np.asarray(values, np.float64) for values in _least_strengths(kind, game, drawn, parts))
+    # What is left of a score that stays the same is rounding.
+    changing = zero & (least > 16 * float(jnp.finfo(parts[0][0].dtype).eps) * sizes)
+    if not changing.any():
+        return None
+    text = "the score does change with the groups, but by so little that the lasso's penalty takes it all"
+    advice = "strength is in units of the score; surrogate='ridge' leaves something at any"
+    most = 0.95 * least[changing].min()  # two digits of it are less than the least strength, too
+    below = f"strength={strength:g} was used; up to {most:.2g} some would be left of each example"
+    return f"{text}. {below}. {advice}", text
+
+
+@functools.partial(jit, static_argnums=0)
+def _least_strengths(kind: Space, game: Game, drawn: jax.Array, parts: list[Any]) -> tuple[jax.Array, jax.Array]:
+    """The least strength at which the lasso leaves nothing of an example, and its largest score, `(batch,)` each."""
+    scores = jnp.concatenate([scores for scores, *_ in parts])
+    return _of_each(surrogates.least_strength, kind, game, drawn, parts), jnp.abs(scores).max(axis=0)
 
 
 def _number(function: str, name: str, value: Any, *, at_least_0: bool = False) -> Any:
@@ -210,12 +236,6 @@ def _coefficients(
     parts: list[tuple[jax.Array, jax.Array, jax.Array | None]],
     strength: jax.Array,
 ) -> Any:
-    scores, weights = (jnp.concatenate(part).T for part in list(zip(*parts, strict=True))[:2])
-    if kind.to_features.value is None:
-        members = drawn.astype(scores.dtype)[None]  # of one example, as all have the same
-    else:
-        members = jnp.moveaxis(jnp.concatenate([features for *_, features in parts if features is not None]), 1, 0)
-
     def fit(members: jax.Array, scores: jax.Array, weights: jax.Array) -> jax.Array:
         if callable(surrogate.value):
             found = surrogate.value(members, scores, weights)
@@ -227,10 +247,27 @@ def _coefficients(
             return jnp.asarray(found)
         return SURROGATES[surrogate.value](members, scores, weights, strength.astype(scores.dtype))
 
+    found = _of_each(fit, kind, game, drawn, parts)
+    return game.groups.attribution(found, game.inputs) if kind.is_of_groups else found
+
+
+def _of_each(
+    function: Callable[[jax.Array, jax.Array, jax.Array], jax.Array],
+    kind: Space,
+    game: Game,
+    drawn: jax.Array,
+    parts: list[tuple[jax.Array, jax.Array, jax.Array | None]],
+) -> jax.Array:
+    """What a function of members, scores and weights gives for each example."""
+    scores, weights = (jnp.concatenate(part).T for part in list(zip(*parts, strict=True))[:2])
+    if kind.to_features.value is None:
+        members = drawn.astype(scores.dtype)[None]  # of one example, as all have the same
+    else:
+        members = jnp.moveaxis(jnp.concatenate([features for *_, features in parts if features is not None]), 1, 0)
     if not kind.is_of_groups:
         same = len(members) == 1
-        return jax.vmap(fit, (None if same else 0, 0, 0))(members[0] if same else members, scores, weights)
+        return jax.vmap(function, (None if same else 0, 0, 0))(members[0] if same else members, scores, weights)
     present = jnp.broadcast_to(game.groups.present, (len(scores), game.groups.count)).astype(members.dtype)
     # A group that an example lacks says nothing.
-    fit_present = lambda scores, weights, present: fit(members[0] * present[None], scores, weights)
-    return game.groups.attribution(jax.vmap(fit_present)(scores, weights, present), game.inputs)
+    of_present = lambda scores, weights, present: function(members[0] * present[None], scores, weights)
+    return jax.vmap(of_present)(scores, weights, present)

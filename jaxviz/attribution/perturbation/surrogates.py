@@ -76,6 +76,11 @@ def lasso(members: jax.Array, scores: jax.Array, weights: jax.Array, strength: j
     return jax.lax.while_loop(unfinished, advance, start)[1]
 
 
+def least_strength(members: jax.Array, scores: jax.Array, weights: jax.Array) -> jax.Array:
+    """The least strength with which all coefficients of `lasso` are 0: the largest covariance of a group and the scores."""
+    return jnp.abs(_moments(members, scores, weights)[1]).max()
+
+
 def _moments(members: jax.Array, scores: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Weighted covariances of the members with one another and with the scores, and the sum of the weights."""
     total = weights.sum()

@@ -243,9 +243,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     explained.clear()
     assert same(job.run(path), whole)
     assert not explained
-    with pytest.raises(
-        ValueError, match=r"holds another pass: the model's parameters is another one\. Give another path"
-    ):
+    with pytest.raises(ValueError, match=r"holds another pass: the model's parameters changed\. Give another path"):
         job.run(path, params=2.0)
     with pytest.raises(ValueError, match="record holds another data set: its inputs were others"):
         job.run(path, last=2.0)

@@ -1,5 +1,9 @@
 """LIME: its surrogates against scikit-learn, kernels and samplers of one's own, masks, integers, wrong arguments."""
 
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,3 +205,49 @@ def test_wrong_arguments(small, error, message, settings):
     with pytest.raises(error) as raised:
         jv.lime(small.model, small.inputs, **{"target": 1, "samples": 8, "key": KEY, **settings})
     assert message in str(raised.value)
+
+
+def warnings_of(call: Callable[[int], Any]) -> list[str]:
+    """What is warned of by two calls from one line, as Python shows it."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("default")
+        for number in range(2):
+            call(number)
+    return [str(warning.message) for warning in found]
+
+
+def test_a_penalty_that_takes_all_is_told_with_what_would_leave_some(small):
+    members = np.asarray(jax.random.bernoulli(KEY, 0.5, (60, 6)))
+    own = {"sampler": lambda key, samples, groups: jnp.asarray(members), "samples": 60, "key": KEY}
+    own |= {"kernel": lambda inputs, sample, coalition: jnp.ones(len(inputs)), "baseline": small.baseline, "target": 1}
+    # The largest covariance of a group with the scores, from which on the lasso has nothing left, of the least example.
+    least = np.inf
+    for example in range(3):
+        scores = small.score(np.where(members, small.inputs[example], small.baseline).astype(np.float64))
+        least = min(least, np.abs(((members - members.mean(0)) * (scores - scores.mean())[:, None]).mean(0)).max())
+    # Another strength is another text, and the same warning.
+    (told,) = warnings_of(lambda number: jv.lime(small.model, small.inputs, strength=10.0 + number, **own))
+    assert told.startswith(
+        "lime: the attribution of every example is all zero: the score does change with the groups, but"
+    )
+    assert "strength=10 was used; up to " in told
+    up_to = float(told.partition("up to ")[2].split()[0])
+    assert 0.85 * least < up_to < least
+    assert np.abs(jv.lime(small.model, small.inputs, strength=up_to, **own)).max(axis=1).min() > 0
+    with pytest.warns(jv.AttributionWarning, match="some example is all zero: the score does change"):
+        jv.lime(small.model, small.inputs, strength=1.0001 * least, **own)
+
+
+def test_a_penalty_is_not_blamed_for_a_score_that_stays(small):
+    constant = jv.Model.from_function(lambda params, x: 3.3 + 0 * x.sum(axis=1), ())
+    (told,) = warnings_of(lambda number: jv.lime(constant, small.inputs + number, key=KEY, samples=30))
+    assert "It may be that the score does not depend on the inputs there" in told
+    (told,) = warnings_of(lambda number: jv.lime(small.model, small.inputs * 0, key=KEY, samples=30, target=1))
+    assert "every example equals the baseline" in told
+
+
+def test_a_penalty_that_takes_all_of_a_layer():
+    model = jv.Model.from_function(lambda params, x: jnp.tanh(jv.tag(x * 2, "twice")).sum(axis=1), ())
+    method = jv.at_layer(jv.lime, "twice")
+    (told,) = warnings_of(lambda number: method(model, jnp.ones((1, 3)), strength=5.0, samples=30, key=KEY))
+    assert told.startswith("at_layer(lime): the attribution of every example is all zero: the score does change")

@@ -56,11 +56,10 @@ def _is_well(array: np.ndarray) -> bool:
     """Whether a few microseconds tell that all values are finite, and some of each example not tiny, as most often they do."""
     if not 0 < array.size <= _SMALL or array.dtype not in finite.WITH_PRODUCTS:
         return False
-    flat = array.ravel()
+    rows = array if array.ndim == 2 else array.reshape(len(array), -1)
     # With finite squares the sums below are finite, too; they are tiny where all values are, and seldom where some are not.
-    if not np.vdot(flat, flat) < math.inf:
+    if not np.vdot(rows, rows) < math.inf:
         return False
-    rows = array.reshape(len(array), -1)
     sums = np.dot(rows, _weights(rows.shape[1], rows.dtype))
     return bool((min(map(abs, sums.tolist())) if len(sums) <= 64 else np.abs(sums).min()) > TINY)
 

@@ -1,13 +1,19 @@
 """Which rule of LRP each operation has in one evaluation, and the probe that sees what relevance comes and goes there."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-from jaxviz.attribution.rules.affine import Affine
-from jaxviz.attribution.rules.composites import Composite
+import jax
+
+from jaxviz.attribution.rules.affine import Affine, WithoutWeights
+from jaxviz.attribution.rules.composites import CENTERING, Candidate, Composite
 from jaxviz.attribution.rules.pending import Raw, Stretch
+from jaxviz.attribution.rules.relevance import OwnRule
 from jaxviz.program import Active, Where
 from jaxviz.program._compat import JaxprEqn
+
+# What an operation has for rules that ask for weights: some; none; or one number, which is of a function rather than of a layer.
+Weighing = Literal["weights", "none", "number"]
 
 
 class Assignment:
@@ -33,6 +39,29 @@ class Assignment:
             self._first.add(id(equation))
         return id(equation) in self._first
 
+    def rule(
+        self, operation: str, where: Where, value: Any, *, first: bool = False, weighing: Weighing = "weights"
+    ) -> Any:
+        """The rule of an operation: the first that fits it and that it has the weights for.
+
+        Args:
+            operation: its kind, one of `composites.OPERATIONS`.
+            where: the layer that it stands in.
+            value: its value.
+            first: whether it is a first linear layer.
+            weighing: what it has for rules that ask for weights.
+        """
+        for candidate in self.composite.candidates(operation, where, first):
+            if weighing == "weights" or (candidate.is_of_operations and operation != CENTERING):
+                return candidate.rule
+            if weighing == "number":
+                continue
+            if not _asks_for_weights(candidate.rule, value):
+                return candidate.rule
+            if candidate.is_exact or candidate.is_of_operations:
+                raise self.weightless(candidate, where)
+        raise AssertionError("an operation has a rule without any, too")
+
     def stretch(
         self,
         operation: str,
@@ -43,6 +72,7 @@ class Assignment:
         *,
         first: bool = False,
         feature: Callable[[Any], Any] | None = None,
+        rule: Any = None,
     ) -> Stretch:
         """An affine map of a settled value, with its rule and its probe.
 
@@ -54,9 +84,23 @@ class Assignment:
             affine: the map.
             first: whether it is a first linear layer.
             feature: see `Stretch`.
+            rule: its rule; None for the one that the composite has for it.
         """
-        rule = self.composite.find(operation, where, first)
-        return Stretch(value, base, affine, rule, self.probe(where, operation, rule), feature)
+        if rule is None:
+            weighing: Weighing = "none" if affine.kind == "unknown" else "weights"
+            rule = self.rule(operation, where, value, first=first, weighing=weighing)
+        return Stretch(value, base, affine, rule, where, operation, self.probe(where, operation, rule), feature)
+
+    def weightless(self, candidate: Candidate, where: Where) -> ValueError:
+        """The error for a rule that asks for weights where there are none."""
+        what = "what subtracts its mean or divides by its own scale"
+        if candidate.argument == "primitives":
+            what = "a primitive"
+        instead = f"; the pattern '{candidate.name}*' is for what has weights alone" if candidate.is_exact else ""
+        return ValueError(
+            f"{self.function}: the rule {name_of(candidate.rule)} of composite.{candidate.argument} for {candidate.name!r} asks "
+            f"for weights, and {what} has none, in {where}; the rules Epsilon, Norm and Pass do without{instead}"
+        )
 
     def missing(self, equation: JaxprEqn, where: Where, what: str) -> ValueError:
         """The error for an operation that has no rule."""
@@ -66,3 +110,22 @@ class Assignment:
             f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
             "the operand that depends on the inputs, or a tuple of these"
         )
+
+
+def name_of(rule: Any) -> str:
+    """What a rule is called in texts: its class, or the name of a function as a rule."""
+    if isinstance(rule, OwnRule):
+        return str(getattr(rule.function.value, "__name__", "a function"))
+    return rule if isinstance(rule, str) else type(rule).__name__
+
+
+def _asks_for_weights(rule: Any, value: Any) -> bool:
+    """Whether a rule asks for the weights of a map, told by one without any, from and to the shape of a value."""
+    shape = jax.ShapeDtypeStruct(value.shape, value.dtype)
+    try:
+        jax.eval_shape(lambda x, relevance: rule(Affine(lambda x, weights: x), x, relevance), shape, shape)
+    except WithoutWeights:
+        return True
+    except Exception:  # what else is wrong with it is told where it is applied
+        return False
+    return False

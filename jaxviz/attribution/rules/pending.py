@@ -12,7 +12,7 @@ from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.composites import Rule
 from jaxviz.attribution.rules.held import held
-from jaxviz.program import Active
+from jaxviz.program import Active, Where
 from jaxviz.program._compat import JaxprEqn, bind
 
 # Gives the relevance of the operands, from operands, constants and the relevance of the result.
@@ -119,6 +119,8 @@ class Stretch(Pending):
         base: what it is a map of.
         affine: the map.
         rule: its rule.
+        where: the layer that it stands in.
+        operation: its kind, one of `composites.OPERATIONS`.
         probe: see `relevant`.
         feature: turns a scale of the map's outputs into a factor of its weights, where it can; None if nothing does.
         parent: what this is an elementwise function of, too: the same without what scaled or shifted it last.
@@ -127,6 +129,8 @@ class Stretch(Pending):
     base: Active
     affine: Affine
     rule: Rule
+    where: Where
+    operation: str
     probe: Any = None
     feature: Callable[[Any], Any] | None = None
     parent: "Stretch | None" = None

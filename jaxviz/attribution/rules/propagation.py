@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxviz.attribution.rules import arithmetic, elementwise, linear_layers, moves
-from jaxviz.attribution.rules.affine import Affine
+from jaxviz.attribution.rules.affine import Affine, WithoutWeights
 from jaxviz.attribution.rules.assignment import Assignment
-from jaxviz.attribution.rules.composites import Composite
+from jaxviz.attribution.rules.composites import Candidate, Composite
 from jaxviz.attribution.rules.pending import (
     Detached,
     Pointwise,
@@ -110,7 +110,10 @@ def _own(assignment: Assignment, rule: Rule, equation: JaxprEqn, operands: list[
 
     def backward(x: Any, constants: Any, relevance: Any) -> Any:
         others, rule = constants
-        return rule(Affine(core, others), x, relevance)
+        try:
+            return rule(Affine(core, others), x, relevance)
+        except WithoutWeights as error:
+            raise assignment.weightless(Candidate(rule, "primitives", equation.primitive.name), where) from error
 
     x = tuple(plain(operands[index]) for index in active)
     probe = assignment.probe(where, equation.primitive.name, rule)

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.rules.assignment import name_of
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.propagation import propagation
-from jaxviz.attribution.rules.relevance import Epsilon, OwnRule
+from jaxviz.attribution.rules.relevance import Epsilon
 from jaxviz.attribution.rules.score import relevance_score
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
@@ -153,6 +154,4 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
 
 
 def _name(where: Where, operation: str, rule: Any) -> tuple[str, str, str]:
-    if isinstance(rule, OwnRule):
-        rule = getattr(rule.function.value, "__name__", "a function")
-    return where.layer, operation, rule if isinstance(rule, str) else type(rule).__name__
+    return where.layer, operation, name_of(rule)

@@ -1,0 +1,146 @@
+"""Composites: which operations the rules by path, pattern and class of modules are for, and what is said of the others."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxviz as jv
+from jaxviz.attribution.rules import AlphaBeta, Composite, Epsilon, Gamma, Pass, ZPlus
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+LINEAR = (
+    "Dense_0",
+    "Dense_1",
+    *(f"MultiHeadDotProductAttention_0/{name}" for name in ("query", "key", "value", "out")),
+)
+
+
+class Normed(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.LayerNorm(param_dtype=jnp.float64, name="norm")(nn.Dense(5, param_dtype=jnp.float64, name="one")(x))
+        return nn.Dense(3, param_dtype=jnp.float64, name="two")(x)
+
+
+class Encoder(nn.Module):
+    norm: Any = nn.LayerNorm
+
+    @nn.compact
+    def __call__(self, x):
+        x = x + nn.MultiHeadDotProductAttention(2)(self.norm()(x))
+        return x + nn.Dense(8)(nn.gelu(nn.Dense(8)(self.norm()(x))))
+
+
+class Transformer(nn.Module):
+    norm: Any = nn.LayerNorm
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(Encoder(self.norm, name="encoder")(nn.Dense(8)(x)).mean(1))
+
+
+def made(module: nn.Module, *shape: int) -> tuple[jv.Model, jax.Array]:
+    """The model, with random parameters of all kinds, and inputs."""
+    dtype = jnp.float64 if isinstance(module, Normed) else jnp.float32
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), dtype)
+    keys = iter(jax.random.split(jax.random.key(1), 100))
+    variables = module.init(next(keys), x)
+    return jv.Model.from_linen(
+        module, jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(next(keys), leaf.shape, leaf.dtype), variables)
+    ), x
+
+
+def stable(z: np.ndarray) -> np.ndarray:
+    return z + np.where(z < 0, -1e-6, 1e-6)
+
+
+def gamma_rule(x: np.ndarray, w: np.ndarray, b: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+    """The gamma rule, 0.25, in float64, with loops over signs."""
+    z, found = x @ w + b, np.zeros_like(x)
+    for sign in (1, -1):
+        favored = lambda part, sign=sign: np.maximum(sign * part, 0) * sign * 0.25 + part
+        w_same, w_other = favored(w), w + 0.25 * (-sign) * np.maximum(-sign * w, 0)
+        up, down = np.maximum(x, 0), np.minimum(x, 0)
+        total = up @ w_same + down @ w_other + favored(b)
+        share = np.where(sign * z > 0, relevance, 0) / stable(total)
+        found += up * (share @ w_same.T) + down * (share @ w_other.T)
+    return found
+
+
+@pytest.mark.parametrize("rules", [{"layers": {"**": Gamma(0.25)}}, {"rules": {"dense": Gamma(0.25)}}])
+def test_a_pattern_leaves_a_norm_its_own_rule(rules):
+    """Dense layers have the gamma rule, the norm that of sums: a formula in float64."""
+    with jax.numpy_dtype_promotion("standard"):
+        model, x = made(Normed(), 4, 6)
+        found = jv.lrp(model, x, target=1, composite=Composite(**rules))
+    one, norm, two = (jax.tree.map(np.asarray, model.params["params"][name]) for name in ("one", "norm", "two"))
+    hidden = np.asarray(x) @ one["kernel"] + one["bias"]
+    centered = hidden - hidden.mean(axis=1, keepdims=True)
+    scale = norm["scale"] / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-6)
+    normed = centered * scale + norm["bias"]
+    scores = normed @ two["kernel"] + two["bias"]
+    relevance = gamma_rule(normed, two["kernel"], two["bias"], scores * (np.arange(3) == 1))
+    share = relevance / stable(normed) * scale
+    relevance = hidden * (share - share.mean(axis=1, keepdims=True))
+    np.testing.assert_allclose(found, gamma_rule(np.asarray(x), one["kernel"], one["bias"], relevance), rtol=1e-9)
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+@pytest.mark.parametrize("rule", [ZPlus(), Epsilon(0.1)])
+def test_a_broad_pattern_is_for_the_linear_layers_of_a_block(norm, rule):
+    """Not for its norms, where it asks for weights, and not for the numbers that a GELU is made of."""
+    model, x = made(Transformer(norm), 2, 5, 4)
+    others = () if not isinstance(rule, Epsilon) else (f"{norm.__name__}_0", f"{norm.__name__}_1")
+    one_by_one = Composite(layers={f"encoder/{name}": rule for name in (*LINEAR, *others)})
+    expected = jv.lrp(model, x, target=0, composite=one_by_one)
+    found = jv.lrp(model, x, target=0, composite=Composite(layers={"encoder/**": rule}))
+    np.testing.assert_array_equal(found, expected)
+    assert not np.allclose(jv.lrp(model, x, target=0, composite=Composite()), expected, rtol=1e-3)
+
+
+def test_a_function_as_a_rule_that_asks_for_weights_or_not():
+    model, x = made(Transformer(), 2, 5, 4)
+
+    def asks(layer: Any, x: Any, relevance: Any) -> Any:
+        return ZPlus()(layer, x, relevance)
+
+    def does_without(layer: Any, x: Any, relevance: Any) -> Any:
+        return Epsilon(0.1)(layer, x, relevance)
+
+    for own, rule in ((asks, ZPlus()), (does_without, Epsilon(0.1))):
+        found, expected = (
+            jv.lrp(model, x, target=0, composite=Composite(layers={"encoder/**": one})) for one in (own, rule)
+        )
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("norm", ["LayerNorm", "RMSNorm"])
+def test_the_path_of_a_norm_has_no_rule_that_asks_for_weights(norm):
+    model, x = made(Transformer(getattr(nn, norm)), 2, 5, 4)
+    path = f"encoder/{norm}_1"
+    for method in (jv.lrp, jv.relevance_report):
+        words = (
+            rf"^{method.__name__}: the rule AlphaBeta of composite.layers for '{path}' asks for weights, and what subtracts its "
+            rf"mean or divides by its own scale has none, in layer '{path}' \({norm}\); the rules Epsilon, Norm and Pass do"
+        )
+        with pytest.raises(ValueError, match=words):
+            method(model, x, target=0, composite=Composite(layers={path: AlphaBeta()}))
+    for rule in (Epsilon(), Pass()):
+        jv.lrp(model, x, target=0, composite=Composite(layers={path: rule}))
+
+
+def test_a_rule_of_a_primitive_that_asks_for_weights():
+    model = jv.Model.from_function(lambda params, x: jnp.tanh(x).sum(axis=1), ())
+    words = "^lrp: the rule ZPlus of composite.primitives for 'tanh' asks for weights, and a primitive has none, in the"
+    with pytest.raises(ValueError, match=words):
+        jv.lrp(model, jnp.ones((1, 2)), composite=Composite(primitives={"tanh": ZPlus()}))

@@ -1,6 +1,6 @@
 """Which rule of LRP each operation has in one evaluation, and the probe that sees what relevance comes and goes there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -8,7 +8,7 @@ import jax
 from jaxviz.attribution.rules.affine import Affine, WithoutWeights
 from jaxviz.attribution.rules.composites import CENTERING, Candidate, Composite
 from jaxviz.attribution.rules.pending import Raw, Stretch
-from jaxviz.attribution.rules.relevance import OwnRule
+from jaxviz.attribution.rules.usage import Probe, Usage, Use, name_of
 from jaxviz.program import Active, Where
 from jaxviz.program._compat import JaxprEqn
 
@@ -22,15 +22,17 @@ class Assignment:
     Args:
         function: the name of the method, for errors.
         composite: which rule is for which layer.
-        probe: what gives the probe of an operation: `probe(where, operation, rule)`, or None.
+        flows: None, or zeros for each operation with a rule, in order of execution; see `Probe`.
+
+    Attributes:
+        usage: what becomes of the rules.
     """
 
-    def __init__(
-        self, function: str, composite: Composite, probe: Callable[[Where, str, Any], Any] | None = None
-    ) -> None:
+    def __init__(self, function: str, composite: Composite, flows: Sequence[Any] = ()) -> None:
         self.function = function
         self.composite = composite
-        self.probe = probe or (lambda where, operation, rule: None)
+        self.usage = Usage(function, composite)
+        self._flows = flows
         self._first: set[int] = set()  # which equations are first linear layers; some are evaluated more than once
 
     def is_first(self, equation: JaxprEqn, base: Active) -> bool:
@@ -41,7 +43,7 @@ class Assignment:
 
     def rule(
         self, operation: str, where: Where, value: Any, *, first: bool = False, weighing: Weighing = "weights"
-    ) -> Any:
+    ) -> Candidate:
         """The rule of an operation: the first that fits it and that it has the weights for.
 
         Args:
@@ -51,16 +53,19 @@ class Assignment:
             first: whether it is a first linear layer.
             weighing: what it has for rules that ask for weights.
         """
+        found: list[Candidate] = []
         for candidate in self.composite.candidates(operation, where, first):
-            if weighing == "weights" or (candidate.is_of_operations and operation != CENTERING):
-                return candidate.rule
-            if weighing == "number":
-                continue
-            if not _asks_for_weights(candidate.rule, value):
-                return candidate.rule
-            if candidate.is_exact or candidate.is_of_operations:
-                raise self.weightless(candidate, where)
-        raise AssertionError("an operation has a rule without any, too")
+            if weighing != "weights" and not (candidate.is_of_operations and operation != CENTERING):
+                if weighing == "number":
+                    continue
+                if not found and _asks_for_weights(candidate.rule, value):
+                    if candidate.is_exact or candidate.is_of_operations:
+                        raise self.weightless(candidate, where)
+                    self.usage.left_out(candidate, where)
+                    continue
+            self.usage.fits(candidate, operation, where)
+            found.append(candidate)
+        return found[0]
 
     def stretch(
         self,
@@ -72,7 +77,7 @@ class Assignment:
         *,
         first: bool = False,
         feature: Callable[[Any], Any] | None = None,
-        rule: Any = None,
+        candidate: Candidate | None = None,
     ) -> Stretch:
         """An affine map of a settled value, with its rule and its probe.
 
@@ -84,12 +89,19 @@ class Assignment:
             affine: the map.
             first: whether it is a first linear layer.
             feature: see `Stretch`.
-            rule: its rule; None for the one that the composite has for it.
+            candidate: its rule; None for the one that the composite has for it.
         """
-        if rule is None:
+        if candidate is None:
             weighing: Weighing = "none" if affine.kind == "unknown" else "weights"
-            rule = self.rule(operation, where, value, first=first, weighing=weighing)
-        return Stretch(value, base, affine, rule, where, operation, self.probe(where, operation, rule), feature)
+            candidate = self.rule(operation, where, value, first=first, weighing=weighing)
+        probe = self.probe(where, operation, candidate.rule, candidate)
+        return Stretch(value, base, affine, candidate.rule, where, operation, probe, feature)
+
+    def probe(self, where: Where, operation: str, rule: Any, candidate: Candidate | None = None) -> Probe:
+        """The probe of an operation with a rule."""
+        number, use = len(self.usage.uses), Use(where, operation, rule, candidate)
+        self.usage.uses.append(use)
+        return Probe(self._flows[number] if number < len(self._flows) else None, use)
 
     def weightless(self, candidate: Candidate, where: Where) -> ValueError:
         """The error for a rule that asks for weights where there are none."""
@@ -110,13 +122,6 @@ class Assignment:
             f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
             "the operand that depends on the inputs, or a tuple of these"
         )
-
-
-def name_of(rule: Any) -> str:
-    """What a rule is called in texts: its class, or the name of a function as a rule."""
-    if isinstance(rule, OwnRule):
-        return str(getattr(rule.function.value, "__name__", "a function"))
-    return rule if isinstance(rule, str) else type(rule).__name__
 
 
 def _asks_for_weights(rule: Any, value: Any) -> bool:

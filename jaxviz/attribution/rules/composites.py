@@ -88,6 +88,9 @@ class Composite:
     operations the rule that they have otherwise, so that `layers={"encoder/**": Gamma()}` is for the linear layers among those
     of an encoder; a path, or the kind "centering", is an error. Scales and shifts by one number, of which functions are made (a
     GELU written out), have none but that of the kind "normalization".
+
+    A rule that fits a layer of the model by its path or class, but none of its operations, is an error that says why: a batch
+    norm that follows a linear layer is part of that one, say.
     """
 
     rules: Mapping[str, Any] = field(default_factory=dict)

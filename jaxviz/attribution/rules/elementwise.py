@@ -91,10 +91,12 @@ def scaled_or_shifted(
     """An active value, times a constant or plus one; a factor may be a statistic of the value, which counts as a constant."""
     operand = spread(operand, value.shape)
     if isinstance(operand, Stretch) and operand.operation == NORMALIZATION and statistic:
-        rule = assignment.rule(NORMALIZATION, operand.where, value, weighing="none")
-        if isinstance(rule, Pass):
+        candidate = assignment.rule(NORMALIZATION, operand.where, value, weighing="none")
+        if isinstance(candidate.rule, Pass):
             return Pointwise(value, operand.base)
-        operand = replace(operand, rule=rule)
+        operand = replace(operand, rule=candidate.rule)
+    if isinstance(operand, Stretch) and operand.where.layer != where.layer:
+        assignment.usage.folded[where] = operand.where
     if not isinstance(operand, Stretch):
         base = with_rule(operand)
         if isinstance(operand, Statistic) and constant is None:
@@ -104,15 +106,15 @@ def scaled_or_shifted(
             weighing = "none"
         elif jnp.ndim(factor if constant is None else constant) == 0:
             weighing = "number"
-        rule = assignment.rule(NORMALIZATION, where, value, weighing=weighing)
-        if isinstance(rule, Pass):
+        candidate = assignment.rule(NORMALIZATION, where, value, weighing=weighing)
+        if isinstance(candidate.rule, Pass):
             unshifted = None
             if constant is not None:
                 unshifted = getattr(operand, "unshifted", None)
                 unshifted = bare(operand) if unshifted is None else unshifted
             return Pointwise(value, sources(operand)[0], unshifted)
         affine = Affine(lambda x, weights: x, kind="ones")
-        operand = assignment.stretch(NORMALIZATION, where, base.value, base, affine, rule=rule)
+        operand = assignment.stretch(NORMALIZATION, where, base.value, base, affine, candidate=candidate)
     return operand.scaled(value, factor) if constant is None else operand.shifted(value, constant)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
+from jaxviz.attribution.rules.assignment import Assignment
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.pending import Gauge
@@ -57,7 +58,8 @@ def lrp(
 
     Raises:
         TypeError, ValueError: as for `gradient`; if composite is none, or has a rule for a layer, kind of layer or primitive that
-            neither this model nor any other has; if a layer is not found.
+            neither this model nor any other has, or for a layer or class of modules of which no operation can have one (a batch
+            norm is part of the linear layer before it); if a layer is not found.
         ValueError: if a primitive that depends on the inputs has no rule; the message says how to give one.
 
     Example:
@@ -114,19 +116,23 @@ def lrp(
 
 @jit(static_argnames=("layer", "side"))
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
-    check_composite("lrp", model, inputs, target, composite)
+    kinds = check_composite("lrp", model, inputs, target, composite)
+    assignment = Assignment("lrp", composite)
+    rules = propagation(assignment)
     if layer is None:
-        score, back = jax.vjp(
-            lambda inputs: relevance_score(model, inputs, target, propagation("lrp", composite)), inputs
-        )
-        return back(score)[0]
+        score, back = jax.vjp(lambda inputs: relevance_score(model, inputs, target, rules), inputs)
+        relevance = back(score)[0]
+        assignment.usage.check(kinds)
+        return relevance
     found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
         raise ValueError(f"lrp: layer {layer!r} fits {len(found)} layers, give one of them: {', '.join(found)}")
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    run = lambda gauges, inputs: relevance_score(gauged(gauges), inputs, target, propagation("lrp", composite))
+    run = lambda gauges, inputs: relevance_score(gauged(gauges), inputs, target, rules)
     # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
     score, back = jax.vjp(run, gauges, inputs)
-    return back(score)[0]
+    relevance = back(score)[0]
+    assignment.usage.check(kinds)
+    return relevance

@@ -21,7 +21,7 @@ Backward = Callable[[Any, Any, Any], Any]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def relevant(backward: Backward, value: Any, operands: Any, constants: Any, probe: Any) -> Any:
-    """The value; backwards, relevance goes to the operands by a rule, and how much came and went goes to the probe."""
+    """The value; backwards, relevance goes to the operands by a rule, which the probe, a `usage.Probe` or None, is told."""
     return value
 
 
@@ -37,8 +37,7 @@ def _backward(backward: Backward, residuals: Any, relevance: Any) -> Any:
     found = backward(operands, constants, relevance)
     found = jax.tree.map(lambda part, operand: part.astype(operand.dtype), found, operands)
     if probe is not None:
-        came, went = relevance.sum(), sum(part.sum() for part in jax.tree.leaves(found))
-        probe = jnp.stack([came.astype(probe.dtype), jnp.asarray(went).astype(probe.dtype)])
+        probe = probe.applied(relevance, jax.tree.leaves(found))
     return None, found, None, probe
 
 

@@ -1,6 +1,7 @@
 """The report of where relevance went: what came to each layer, what it passed on, what it absorbed."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,16 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
-from jaxviz.attribution.rules.assignment import name_of
+from jaxviz.attribution.rules.assignment import Assignment
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.propagation import propagation
 from jaxviz.attribution.rules.relevance import Epsilon
 from jaxviz.attribution.rules.score import relevance_score
+from jaxviz.attribution.rules.usage import name_of
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import Where
 from jaxviz.targets import Target, TargetLike
 
 _EPSILON = Epsilon()
@@ -133,25 +134,26 @@ def relevance_report(
 
 @jit
 def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> Any:
-    check_composite("relevance_report", model, inputs, target, composite)
-    names: dict[tuple[str, str, str], int] = {}
+    kinds = check_composite("relevance_report", model, inputs, target, composite)
 
-    def note(where: Where, operation: str, rule: Any) -> None:
-        names.setdefault(_name(where, operation, rule), len(names))
+    def run(inputs: Any, assignment: Assignment) -> Any:
+        return relevance_score(model, inputs, target, propagation(assignment))
 
-    score = jax.eval_shape(
-        lambda inputs: relevance_score(model, inputs, target, propagation("relevance_report", composite, note)), inputs
-    )
+    counted = Assignment("relevance_report", composite)
+    score = jax.eval_shape(lambda inputs: run(inputs, counted), inputs)
+    assignments = []
 
-    def probed(inputs: Any, probes: Any) -> Any:
-        probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
-        return relevance_score(model, inputs, target, propagation("relevance_report", composite, probe))
+    def probed(inputs: Any, flows: Sequence[Any]) -> Any:
+        assignments.append(Assignment("relevance_report", composite, flows))
+        return run(inputs, assignments[-1])
 
-    score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
+    score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in counted.usage.uses])
     attribution, flows = back(score)
+    usage = assignments[-1].usage
+    usage.check(kinds)
+    names: dict[tuple[str, str, str], Any] = {}
+    for use, flow in zip(usage.uses, flows, strict=True):
+        name = use.where.layer, use.operation, name_of(use.rule)
+        names[name] = names.get(name, 0) + flow
     total = sum(leaf.sum().astype(score.dtype) for leaf in jax.tree.leaves(attribution))
-    return score.sum(), total, {(index, *name): flows[index] for name, index in names.items()}
-
-
-def _name(where: Where, operation: str, rule: Any) -> tuple[str, str, str]:
-    return where.layer, operation, name_of(rule)
+    return score.sum(), total, {(index, *name): flow for index, (name, flow) in enumerate(names.items())}

@@ -1,5 +1,6 @@
 """Composites: which operations the rules by path, pattern and class of modules are for, and what is said of the others."""
 
+import re
 from typing import Any
 
 import flax.linen as nn
@@ -144,3 +145,77 @@ def test_a_rule_of_a_primitive_that_asks_for_weights():
     words = "^lrp: the rule ZPlus of composite.primitives for 'tanh' asks for weights, and a primitive has none, in the"
     with pytest.raises(ValueError, match=words):
         jv.lrp(model, jnp.ones((1, 2)), composite=Composite(primitives={"tanh": ZPlus()}))
+
+
+class Convolutional(nn.Module):
+    """With a batch norm that is part of a linear layer, one that is not, and a head of which the score is not."""
+
+    @nn.compact
+    def __call__(self, x):
+        norm = lambda name: nn.BatchNorm(use_running_average=True, name=name)
+        x = nn.relu(norm("norm")(nn.Conv(4, (3, 3), name="conv")(x)))
+        x = nn.max_pool(norm("alone")(x), (2, 2)).mean((1, 2))
+        return nn.Dense(2, name="head")(x), nn.Dense(2, name="other")(x)
+
+
+class Rectifier(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.relu(x)
+
+
+RULE = AlphaBeta()
+BATCH_NORM = (
+    r"what layer 'norm' \(BatchNorm\) scales and shifts is part of the linear layer 'conv' \(Conv\); give the rule to"
+)
+OF_OTHERS = r"what stands in the layers that 'encoder' holds is of those: composite.layers={'encoder/\*\*': rule}"
+WEIGHTLESS = (
+    r"it asks for weights, and layer 'encoder/LayerNorm_.' \(LayerNorm\) has none; the rules Epsilon, Norm and Pass do"
+)
+UNUSED = [
+    (Convolutional(), "layers", "norm", RULE, BATCH_NORM),
+    (Convolutional(), "layers", "no?m", Pass(), BATCH_NORM),
+    (Transformer(), "layers", "encoder", RULE, OF_OTHERS),
+    (Transformer(), "rules", "Encoder", Epsilon(), OF_OTHERS),
+    (Transformer(), "rules", "LayerNorm", RULE, WEIGHTLESS),
+    (Transformer(), "layers", "encoder/LayerNorm_*", RULE, WEIGHTLESS),
+    (
+        nn.Sequential([nn.Dense(3), Rectifier(), nn.Dense(2)]),
+        "first",
+        "PReLU",
+        RULE,
+        "in layer 'layers_1' .* nothing that",
+    ),
+]
+
+
+def score(outputs: Any) -> jax.Array:
+    return jax.tree.leaves(outputs)[0][:, 1]
+
+
+@pytest.mark.parametrize(("module", "argument", "name", "rule", "why"), UNUSED)
+def test_a_rule_that_fits_a_layer_but_no_operation(module, argument, name, rule, why):
+    shape = (
+        (2, 6, 6, 3) if isinstance(module, Convolutional) else (2, 5, 4) if isinstance(module, Transformer) else (2, 3)
+    )
+    model, x = made(module, *shape)
+    method = jv.relevance_report if argument == "layers" else jv.lrp
+    words = f"{method.__name__}: composite.{argument} has the rule {type(rule).__name__} for {re.escape(repr(name))}"
+    for _ in range(2):  # an error is not kept as a program
+        with pytest.raises(ValueError, match=f"^{words}, which no operation has: {why}"):
+            method(model, x, target=score, composite=Composite(**{argument: {name: rule}}))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"rules": {"BatchNorm": RULE}},  # of which one follows no linear layer
+        {"layers": {"norm": RULE, "conv": RULE}, "primitives": {"norm:*": lambda layer, x, relevance: relevance}},
+        {"layers": {"other": RULE}},  # no relevance comes there
+        {"layers": {"conv": RULE, "**": RULE}},  # another one goes before
+        {"rules": {"Conv": RULE, "Dense": RULE}, "first": {"Dense": RULE, "dense": RULE}},
+    ],
+)
+def test_rules_that_another_score_or_network_may_use(rules):
+    model, x = made(Convolutional(), 1, 4, 4, 3)
+    assert np.isfinite(jv.lrp(model, x, target=score, composite=Composite(**rules))).all()

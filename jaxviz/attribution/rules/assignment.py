@@ -6,6 +6,7 @@ from typing import Any, Literal
 import jax
 
 from jaxviz.attribution.rules.affine import Affine, WithoutWeights
+from jaxviz.attribution.rules.boxes import tallied
 from jaxviz.attribution.rules.composites import CENTERING, Candidate, Composite
 from jaxviz.attribution.rules.pending import Raw, Stretch
 from jaxviz.attribution.rules.usage import Probe, Usage, Use, name_of
@@ -22,17 +23,18 @@ class Assignment:
     Args:
         function: the name of the method, for errors.
         composite: which rule is for which layer.
-        flows: None, or zeros for each operation with a rule, in order of execution; see `Probe`.
+        flows: zeros for each operation with a rule, in order of execution, or nothing; see `Probe`.
+        tally: see `boxes.tally`.
 
     Attributes:
         usage: what becomes of the rules.
     """
 
-    def __init__(self, function: str, composite: Composite, flows: Sequence[Any] = ()) -> None:
+    def __init__(self, function: str, composite: Composite, flows: Sequence[Any] = (), tally: Any = None) -> None:
         self.function = function
         self.composite = composite
         self.usage = Usage(function, composite)
-        self._flows = flows
+        self._flows, self._tally = flows, tally
         self._first: set[int] = set()  # which equations are first linear layers; some are evaluated more than once
 
     def is_first(self, equation: JaxprEqn, base: Active) -> bool:
@@ -94,6 +96,7 @@ class Assignment:
         if candidate is None:
             weighing: Weighing = "none" if affine.kind == "unknown" else "weights"
             candidate = self.rule(operation, where, value, first=first, weighing=weighing)
+        base = tallied(base, candidate.rule, self._tally)
         probe = self.probe(where, operation, candidate.rule, candidate)
         return Stretch(value, base, affine, candidate.rule, where, operation, probe, feature)
 

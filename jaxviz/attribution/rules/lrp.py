@@ -9,6 +9,7 @@ from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
 from jaxviz.attribution.rules.assignment import Assignment
+from jaxviz.attribution.rules.boxes import tally, warn_of
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.pending import Gauge
@@ -18,6 +19,7 @@ from jaxviz.attribution.rules.score import relevance_score
 from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
+from jaxviz.program import Rules
 from jaxviz.targets import Target, TargetLike
 
 _EPSILON = Epsilon()
@@ -111,28 +113,38 @@ def lrp(
     """
     check_layer("lrp", "" if layer is None else layer, side)
     inputs, prepared = prepare("lrp", model, inputs, target, differentiable=layer is None)
-    return _lrp(model, inputs, prepared, as_composite("lrp", composite), layer, side)
+    composite = as_composite("lrp", composite)
+    relevance, counts = _lrp(model, inputs, prepared, composite, layer, side)
+    warn_of("lrp", composite, counts)
+    return relevance
 
 
 @jit(static_argnames=("layer", "side"))
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
     kinds = check_composite("lrp", model, inputs, target, composite)
-    assignment = Assignment("lrp", composite)
-    rules = propagation(assignment)
+    usages = []
+
+    def rules(tally: Any) -> Rules:
+        assignment = Assignment("lrp", composite, tally=tally)
+        usages.append(assignment.usage)
+        return propagation(assignment)
+
     if layer is None:
-        score, back = jax.vjp(lambda inputs: relevance_score(model, inputs, target, rules), inputs)
-        relevance = back(score)[0]
-        assignment.usage.check(kinds)
-        return relevance
+        score, back = jax.vjp(
+            lambda inputs, tally: relevance_score(model, inputs, target, rules(tally)), inputs, tally(composite)
+        )
+        relevance, counts = back(score)
+        usages[-1].check(kinds)
+        return relevance, counts
     found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
         raise ValueError(f"lrp: layer {layer!r} fits {len(found)} layers, give one of them: {', '.join(found)}")
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    run = lambda gauges, inputs: relevance_score(gauged(gauges), inputs, target, rules)
+    run = lambda gauges, inputs, tally: relevance_score(gauged(gauges), inputs, target, rules(tally))
     # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
-    score, back = jax.vjp(run, gauges, inputs)
-    relevance = back(score)[0]
-    assignment.usage.check(kinds)
-    return relevance
+    score, back = jax.vjp(run, gauges, inputs, tally(composite))
+    relevance, _, counts = back(score)
+    usages[-1].check(kinds)
+    return relevance, counts

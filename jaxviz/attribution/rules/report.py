@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.rules.assignment import Assignment
+from jaxviz.attribution.rules.boxes import tally, warn_of
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.propagation import propagation
@@ -121,12 +122,14 @@ def relevance_report(
         Absorbed elsewhere: 0
     """
     inputs, prepared = prepare("relevance_report", model, inputs, target)
-    found = _report(model, inputs, prepared, as_composite("relevance_report", composite))
+    composite = as_composite("relevance_report", composite)
+    found = _report(model, inputs, prepared, composite)
     if any(map(is_traced, jax.tree.leaves(found))):
         raise TypeError(
             "relevance_report: a report cannot be made inside of jax.jit, jax.vmap or jax.grad; call it outside"
         )
-    score, attribution, flows = found
+    score, attribution, flows, counts = found
+    warn_of("relevance_report", composite, counts)
     rows = [RelevanceFlow(*name[1:], *map(float, np.asarray(flow))) for name, flow in sorted(flows.items())]
     # Values of which only a statistic is made have none.
     return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))
@@ -143,12 +146,13 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
     score = jax.eval_shape(lambda inputs: run(inputs, counted), inputs)
     assignments = []
 
-    def probed(inputs: Any, flows: Sequence[Any]) -> Any:
-        assignments.append(Assignment("relevance_report", composite, flows))
+    def probed(inputs: Any, flows: Sequence[Any], tally: Any) -> Any:
+        assignments.append(Assignment("relevance_report", composite, flows, tally))
         return run(inputs, assignments[-1])
 
-    score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in counted.usage.uses])
-    attribution, flows = back(score)
+    flows = [jnp.zeros(2, score.dtype) for _ in counted.usage.uses]
+    score, back = jax.vjp(probed, inputs, flows, tally(composite))
+    attribution, flows, counts = back(score)
     usage = assignments[-1].usage
     usage.check(kinds)
     names: dict[tuple[str, str, str], Any] = {}
@@ -156,4 +160,4 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
         name = use.where.layer, use.operation, name_of(use.rule)
         names[name] = names.get(name, 0) + flow
     total = sum(leaf.sum().astype(score.dtype) for leaf in jax.tree.leaves(attribution))
-    return score.sum(), total, {(index, *name): flow for index, (name, flow) in enumerate(names.items())}
+    return score.sum(), total, {(index, *name): flow for index, (name, flow) in enumerate(names.items())}, counts

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxviz as jv
-from jaxviz.attribution.rules import AlphaBeta, Composite, Epsilon, Gamma, Pass, ZPlus
+from jaxviz.attribution.rules import AlphaBeta, Composite, Epsilon, Gamma, Pass, ZBox, ZPlus, epsilon_gamma_box
 
 
 @pytest.fixture(autouse=True)
@@ -182,7 +182,7 @@ UNUSED = [
     (
         nn.Sequential([nn.Dense(3), Rectifier(), nn.Dense(2)]),
         "first",
-        "PReLU",
+        "Rectifier",
         RULE,
         "in layer 'layers_1' .* nothing that",
     ),
@@ -219,3 +219,50 @@ def test_a_rule_that_fits_a_layer_but_no_operation(module, argument, name, rule,
 def test_rules_that_another_score_or_network_may_use(rules):
     model, x = made(Convolutional(), 1, 4, 4, 3)
     assert np.isfinite(jv.lrp(model, x, target=score, composite=Composite(**rules))).all()
+
+
+def test_a_box_whose_low_is_above_its_high():
+    for low, high in ((1.0, -1.0), (0, np.array([1.0, -1.0])), (jnp.ones(2), 0.5), (np.float32(2), jnp.zeros(()))):
+        with pytest.raises(ValueError, match=r"^ZBox: low must be at most high, got "):
+            ZBox(low, high)
+        with pytest.raises(ValueError, match=r"^ZBox: low must be at most high, got "):
+            epsilon_gamma_box(low, high)
+    assert jax.jit(lambda low: ZBox(low, 1.0))(0.0) == ZBox(0.0, 1.0)
+    ZBox(0.0, 0.0)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_inputs_outside_of_the_box_are_told_once(scan, monkeypatch):
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        x = (x - 0.5) / 0.25  # what enters the layer is from -2 to 2
+        if not scan:
+            return jnp.tanh(x @ params) @ params
+        return (
+            jax.lax.scan(lambda carry, w: (carry + jnp.tanh(x @ w), None), jnp.zeros_like(x), params[None])[0] @ params
+        )
+
+    model = jv.Model.from_function(apply, jnp.asarray(np.random.default_rng(0).normal(size=(4, 4))))
+    composite = Composite({"dense": Epsilon()}, {"dense": ZBox(-2.0, np.array([2.0, 2.0, 2.0, 2.1]))})
+    x = np.random.default_rng(1).uniform(0, 1, size=(3, 4))
+    x[0, 0], x[1, 1] = 0, 1
+    jv.lrp(model, jnp.asarray(x), target=1, composite=composite)  # warnings are errors here
+    x[0, 0], x[1, 2], x[2, 3] = -0.1, 1.5, 1.02
+    words = r": 2 of the 12 values that enter a layer with the rule ZBox\(-2, \[2.0, 2.0, 2.0, 2.1\]\) are outside of its box"
+    for _ in range(2):  # and without another trace
+        with pytest.warns(jv.AttributionWarning, match=f"^lrp{words}") as told:
+            found = jv.lrp(model, jnp.asarray(x), target=1, composite=composite)
+        assert [one.filename for one in told] == [__file__]
+        monkeypatch.setattr("jaxviz.attribution.rules.lrp.relevance_score", None)
+    with pytest.warns(jv.AttributionWarning, match=f"^relevance_report{words}"):
+        report = jv.relevance_report(model, jnp.asarray(x), target=1, composite=composite)
+    assert np.isclose(report.attribution, found.sum())
+
+
+def test_rounding_is_not_outside_of_the_box():
+    mean, deviation = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    model = jv.Model.from_function(
+        lambda params, x: ((x - mean[None]) / deviation[None]) @ params, jnp.ones((3, 2), jnp.float32)
+    )
+    low, high = (0 - mean.astype(float)) / deviation, (1 - mean.astype(float)) / deviation
+    x = jnp.asarray([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]], jnp.float32)
+    jv.lrp(model, x, target=1, composite=Composite(first={"dense": ZBox(low, high)}))

@@ -119,9 +119,12 @@ class Assignment:
 
     def missing(self, equation: JaxprEqn, where: Where, what: str) -> ValueError:
         """The error for an operation that has no rule."""
-        name = equation.primitive.name
+        name, given = equation.primitive.name, ""
+        own = [one for one in self.composite.candidates("", where, first=True) if one.argument]
+        if own:
+            given = f" (that of composite.{own[0].argument} for {own[0].name!r} is for what is linear there)"
         return ValueError(
-            f"{self.function}: no rule for the primitive {name!r}{what}, in {where}; give one: "
+            f"{self.function}: no rule for the primitive {name!r}{what}, in {where}{given}; give one: "
             f"composite=Composite(primitives={{{name!r}: rule}}), where rule(layer, x, relevance) returns the relevance of x, "
             "the operand that depends on the inputs, or a tuple of these"
         )

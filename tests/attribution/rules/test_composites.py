@@ -266,3 +266,21 @@ def test_rounding_is_not_outside_of_the_box():
     low, high = (0 - mean.astype(float)) / deviation, (1 - mean.astype(float)) / deviation
     x = jnp.asarray([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]], jnp.float32)
     jv.lrp(model, x, target=1, composite=Composite(first={"dense": ZBox(low, high)}))
+
+
+class Spectrum(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return jnp.abs(jnp.fft.rfft(x))
+
+
+@pytest.mark.parametrize(("argument", "name"), [("layers", "layers_1"), ("rules", "Spectrum"), ("first", "Spectrum")])
+def test_a_rule_for_a_layer_is_none_for_a_primitive_without_one(argument, name):
+    model, x = made(nn.Sequential([nn.Dense(4), Spectrum(), nn.Dense(2)]), 2, 3)
+    words = rf"no rule for the primitive 'fft', .*, in layer 'layers_1' \(Spectrum\) \(that of composite.{argument} for '{name}' "
+    with pytest.raises(
+        ValueError, match=rf"^lrp: {words}is for what is linear there\); give one: composite=Composite\(primit"
+    ):
+        jv.lrp(model, x, target=1, composite=Composite(**{argument: {name: Epsilon()}}))
+    with pytest.raises(ValueError, match=r"in layer 'layers_1' \(Spectrum\); give one"):
+        jv.lrp(model, x, target=1)

@@ -13,6 +13,10 @@ from flax import nnx
 
 import jaxviz as jv
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*no ReLU was found:jaxviz.AttributionWarning"
+)  # some networks have none
+
 TRACES = 0  # how often a network was traced, forwards
 
 

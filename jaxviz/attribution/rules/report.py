@@ -1,5 +1,6 @@
 """The report of where relevance went: what came to each layer, what it passed on, what it absorbed."""
 
+import collections
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,14 +31,15 @@ _EPSILON = Epsilon()
 
 
 class RelevanceFlow(NamedTuple):
-    """The relevance of one operation, summed over the batch, all positions and all calls.
+    """The relevance of one operation, summed over the batch, all positions and the steps of a scan.
 
     Attributes:
-        layer: the path of the layer that it stands in; empty outside of all layers.
+        layer: the path of the layer that it stands in, `path#k` in its k-th further call; empty outside of all layers.
         operation: what it is ("convolution", "dense", "pooling", "sum", "softmax", ...).
         rule: its rule.
         arriving: the relevance of its outputs.
         passed: the relevance of its inputs.
+        number: which one it is, from 1, where a layer has several of these operations; else 0.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class RelevanceFlow(NamedTuple):
     rule: str
     arriving: float
     passed: float
+    number: int = 0
 
     @property
     def absorbed(self) -> float:
@@ -77,7 +80,8 @@ class RelevanceReport:
             table.add_column(name, justify="left" if name in ("Layer", "Operation", "Rule") else "right", no_wrap=True)
         for flow in self.flows:
             numbers = (flow.arriving, flow.passed, flow.absorbed)
-            table.add_row(flow.layer or "–", flow.operation, flow.rule, *(f"{number:.4g}" for number in numbers))
+            operation = f"{flow.operation} {flow.number}" if flow.number else flow.operation
+            table.add_row(flow.layer or "–", operation, flow.rule, *(f"{number:.4g}" for number in numbers))
         text = io.StringIO()
         Console(file=text, width=10_000, color_system=None, highlight=False, markup=False).print(table)
         lines = [line.rstrip() for line in text.getvalue().splitlines()]
@@ -130,7 +134,14 @@ def relevance_report(
         )
     score, attribution, flows, counts = found
     warn_of("relevance_report", composite, counts)
-    rows = [RelevanceFlow(*name[1:], *map(float, np.asarray(flow))) for name, flow in sorted(flows.items())]
+    rows = []
+    counts = collections.Counter(name[1:3] for name in flows)
+    numbers: collections.Counter[tuple[str, str]] = collections.Counter()
+    for name, flow in sorted(flows.items()):
+        numbers[name[1:3]] += 1
+        number = numbers[name[1:3]] if counts[name[1:3]] > 1 else 0
+        arriving, passed = map(float, np.asarray(flow))
+        rows.append(RelevanceFlow(*name[1:], arriving, passed, number))
     # Values of which only a statistic is made have none.
     return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))
 
@@ -155,9 +166,11 @@ def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> 
     attribution, flows, counts = back(score)
     usage = assignments[-1].usage
     usage.check(kinds)
-    names: dict[tuple[str, str, str], Any] = {}
-    for use, flow in zip(usage.uses, flows, strict=True):
-        name = use.where.layer, use.operation, name_of(use.rule)
-        names[name] = names.get(name, 0) + flow
+    # Relevance comes to all of them but those of statistics, and of what is evaluated once more (the body of a scan).
+    named = {
+        (index, use.where.layer, use.operation, name_of(use.rule)): flow
+        for index, (use, flow) in enumerate(zip(usage.uses, flows, strict=True))
+        if use.applied
+    }
     total = sum(leaf.sum().astype(score.dtype) for leaf in jax.tree.leaves(attribution))
-    return score.sum(), total, {(index, *name): flow for index, (name, flow) in enumerate(names.items())}, counts
+    return score.sum(), total, named, counts

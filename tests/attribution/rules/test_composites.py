@@ -284,3 +284,43 @@ def test_a_rule_for_a_layer_is_none_for_a_primitive_without_one(argument, name):
         jv.lrp(model, x, target=1, composite=Composite(**{argument: {name: Epsilon()}}))
     with pytest.raises(ValueError, match=r"in layer 'layers_1' \(Spectrum\); give one"):
         jv.lrp(model, x, target=1)
+
+
+@pytest.mark.parametrize("shared", [False, True])  # a function that is compiled once and called three times
+def test_each_operation_of_a_function_has_its_own_row(shared):
+    rng = np.random.default_rng(3)
+    weights, biases = rng.normal(size=(3, 4, 4)), 0.5 * rng.normal(size=(3, 4))
+    dense = lambda x, w, b: x @ w + b[None]
+    dense = jax.jit(dense) if shared else dense
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        for w, b in zip(*params, strict=True):
+            x = jnp.tanh(dense(x, w, b))
+        return x
+
+    x = rng.normal(size=(2, 4))
+    report = jv.relevance_report(
+        jv.Model.from_function(apply, (jnp.asarray(weights), jnp.asarray(biases))), jnp.asarray(x), target=1
+    )
+    inner, values = [x], []
+    for w, b in zip(weights, biases, strict=True):
+        values.append(inner[-1] @ w + b)
+        inner.append(np.tanh(values[-1]))
+    relevance = inner[-1] * (np.arange(4) == 1)
+    expected = []
+    for at, z, w in zip(inner[-2::-1], values[::-1], weights[::-1], strict=True):
+        arriving, relevance = relevance.sum(), at * (relevance / stable(z) @ w.T)
+        expected.append((arriving, relevance.sum()))
+    assert [(flow.operation, flow.number) for flow in report.flows] == [("dense", 1), ("dense", 2), ("dense", 3)]
+    np.testing.assert_allclose([(flow.arriving, flow.passed) for flow in report.flows], expected[::-1], rtol=1e-9)
+    assert [line.split()[:3] for line in str(report).splitlines()[2:5]] == [["–", "dense", str(n)] for n in (1, 2, 3)]
+    assert abs(report.elsewhere) < 1e-12
+
+
+def test_rows_of_a_scan_are_sums_over_its_steps():
+    w = jnp.asarray(np.random.default_rng(4).normal(size=(3, 4, 4)))
+    step = lambda x, w: (jnp.tanh(x @ w), None)
+    model = jv.Model.from_function(lambda params, x: jax.lax.scan(step, x, params)[0] @ params[0], w)
+    report = jv.relevance_report(model, jnp.ones((1, 4)), target=1)
+    assert [(flow.operation, flow.number) for flow in report.flows] == [("dense", 1), ("dense", 2)]
+    assert abs(report.elsewhere) < 1e-12

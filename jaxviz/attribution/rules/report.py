@@ -135,13 +135,13 @@ def relevance_report(
     score, attribution, flows, counts = found
     warn_of("relevance_report", composite, counts)
     rows = []
-    counts = collections.Counter(name[1:3] for name in flows)
+    counts = collections.Counter((layer, operation) for _, layer, operation, _ in flows)
     numbers: collections.Counter[tuple[str, str]] = collections.Counter()
-    for name, flow in sorted(flows.items()):
-        numbers[name[1:3]] += 1
-        number = numbers[name[1:3]] if counts[name[1:3]] > 1 else 0
+    for (_, layer, operation, rule), flow in sorted(flows.items()):
+        numbers[layer, operation] += 1
+        number = numbers[layer, operation] if counts[layer, operation] > 1 else 0
         arriving, passed = map(float, np.asarray(flow))
-        rows.append(RelevanceFlow(*name[1:], arriving, passed, number))
+        rows.append(RelevanceFlow(layer, operation, rule, arriving, passed, number))
     # Values of which only a statistic is made have none.
     return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))
 

@@ -13,7 +13,10 @@ from flax import nnx
 
 import jaxviz as jv
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
+pytestmark = [
+    pytest.mark.usefixtures("quickly_compiled"),
+    pytest.mark.filterwarnings("ignore:.*no ReLU was found:jaxviz.AttributionWarning"),  # some networks have none
+]
 
 TRACES = 0  # how often a network was traced, forwards
 

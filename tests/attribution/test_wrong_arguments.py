@@ -13,6 +13,10 @@ import pytest
 import jaxviz as jv
 from jaxviz import meanwhile
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*no ReLU was found:jaxviz.AttributionWarning"
+)  # some networks have none
+
 KEY = jax.random.key(0)
 RANDOM = np.random.default_rng(0)  # by NumPy: nothing is compiled
 X = jnp.asarray(RANDOM.normal(size=(2, 4, 4, 2)), jnp.float32)

@@ -11,6 +11,10 @@ import jax.numpy as jnp
 Weights = Literal["array", "ones", "unknown"]
 
 
+class WithoutWeights(ValueError):
+    """A rule asks for the weights of a map that has none of its own."""
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Affine:
@@ -81,7 +85,7 @@ class Affine:
         if self.kind == "array":
             return self.core(x, change(self.weights))
         if self.kind == "unknown":
-            raise ValueError(
+            raise WithoutWeights(
                 "Affine: a rule asks for the weights of a map that has none of its own (a normalization, or a primitive that is "
                 "not linear); such a map has `layer(x)`, `layer.linear(x)` and `layer.bias` only, which the rules Epsilon, "
                 "Norm and Pass do with"

@@ -81,7 +81,7 @@ def product(assignment: Assignment, equation: JaxprEqn, operands: list[Any], whe
         return [scaled_or_shifted(assignment, value, active, where, factor=constant)]
     if isinstance(one, Statistic) != isinstance(other, Statistic):
         active, statistic = (other, one) if isinstance(one, Statistic) else (one, other)
-        return [scaled_or_shifted(assignment, value, active, where, factor=bare(statistic))]
+        return [scaled_or_shifted(assignment, value, active, where, factor=bare(statistic), statistic=True)]
     one, other = (spread(operand, value.shape) for operand in operands)
     source = common_source([one, other])
     if source is not None:
@@ -103,7 +103,7 @@ def quotient(assignment: Assignment, equation: JaxprEqn, operands: list[Any], wh
         source = common_source([spread(operand, value.shape) for operand in operands])
         if source is not None:
             return [Pointwise(value, source)]
-    return [scaled_or_shifted(assignment, value, one, where, factor=1 / bare(other))]
+    return [scaled_or_shifted(assignment, value, one, where, factor=1 / bare(other), statistic=is_active(other))]
 
 
 def _is_softmax(one: Any, other: Any) -> bool:

@@ -1,9 +1,9 @@
 """Composites: which rule of LRP is for which layer; and those that publications have made customary, by name."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -33,6 +33,30 @@ OPERATIONS = {
 Rule = Callable[[Any, Any, Any], Any]
 
 
+class Candidate(NamedTuple):
+    """A rule that fits an operation.
+
+    Attributes:
+        rule: the rule.
+        argument: which attribute of the composite has it; empty for what operations have without one.
+        name: the pattern or kind that fits.
+    """
+
+    rule: Any
+    argument: str = ""
+    name: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is for a layer by its path."""
+        return self.argument == "layers" and not any(character in self.name for character in "*?")
+
+    @property
+    def is_of_operations(self) -> bool:
+        """Whether it is for a kind of operations, in whichever layers."""
+        return self.argument != "layers" and (not self.name or self.name in OPERATIONS)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Composite:
@@ -47,8 +71,8 @@ class Composite:
         first: the same for the linear layers that see the inputs, or, if none does, for the first that is executed. A layer is
             linear if it is a convolution or matrix product with constant weights.
         layers: a path or pattern (as for `Model.capture`) of layers -> the rule of each operation of these kinds in them, pooling
-            and the centering of a norm too. What stands in a layer that they hold is of that one; activation functions and maxima
-            are of no kind, and have `primitives`.
+            and the centering of a norm too. What stands in a layer that they hold is of that one: those in it are
+            `"encoder/**"`. Activation functions and maxima are of no kind, and have `primitives`.
         primitives: the rules of primitives, which go before all others: the name of a primitive (`"tanh"`), of a function that
             the program calls (`"silu()"`), or either in some layers (`"Block_*:tanh"`).
         stabilizer: of all that has no rule of its own: sums and products of two values that depend on the inputs, and `Norm()`;
@@ -58,6 +82,15 @@ class Composite:
     relevance of the layer's inputs x; `layer` is an `Affine`: `layer(x)` is its value, `layer.linear(x)` the same without bias,
     `layer.positive(x)` the linear map of its positive weights. Give the same function each time: a new lambda is a new program.
     For a primitive with several operands that depend on the inputs, x is a tuple, and so must the result be.
+
+    Rules that ask for weights (all of this package's but `Epsilon`, `Norm` and `Pass`) cannot be those of what has none: the
+    centering of a norm, and products with a statistic (a root mean square, say). A pattern, or a class of modules, leaves such
+    operations the rule that they have otherwise, so that `layers={"encoder/**": Gamma()}` is for the linear layers among those
+    of an encoder; a path, or the kind "centering", is an error. Scales and shifts by one number, of which functions are made (a
+    GELU written out), have none but that of the kind "normalization".
+
+    A rule that fits a layer of the model by its path or class, but none of its operations, is an error that says why: a batch
+    norm that follows a linear layer is part of that one, say.
     """
 
     rules: Mapping[str, Any] = field(default_factory=dict)
@@ -101,8 +134,8 @@ class Composite:
             joined[name] = {key: rule for key, rule in own.items() if key not in more} | dict(more)
         return replace(self, **joined)
 
-    def find(self, operation: str, where: Where, first: bool) -> Rule:
-        """The rule of an operation.
+    def candidates(self, operation: str, where: Where, first: bool) -> Iterator[Candidate]:
+        """The rules that fit an operation, that which goes before the others first, and last what it has without any.
 
         Args:
             operation: one of `OPERATIONS`.
@@ -111,12 +144,13 @@ class Composite:
         """
         for pattern, rule in reversed(list(self.layers.items())):
             if paths.match(where.layer, pattern):
-                return rule
-        for rules in (self.first, self.rules) if first else (self.rules,):
+                yield Candidate(rule, "layers", pattern)
+        for argument in ("first", "rules") if first else ("rules",):
+            rules = getattr(self, argument)
             for kind in (where.kind, operation):
                 if kind in rules:
-                    return rules[kind]
-        return Pass() if operation == NORMALIZATION else Norm(self.stabilizer)
+                    yield Candidate(rules[kind], argument, kind)
+        yield Candidate(Pass() if operation == NORMALIZATION else Norm(self.stabilizer))
 
 
 def as_rule(function: str, rule: Any) -> Any:

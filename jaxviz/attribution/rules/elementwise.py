@@ -1,11 +1,12 @@
 """LRP of what is elementwise: functions, scales and shifts of one value, which are gathered, and pass relevance unchanged."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 
 from jaxviz.attribution.rules.affine import Affine
-from jaxviz.attribution.rules.assignment import Assignment
+from jaxviz.attribution.rules.assignment import Assignment, Weighing
 from jaxviz.attribution.rules.composites import NORMALIZATION
 from jaxviz.attribution.rules.pending import (
     Pointwise,
@@ -79,22 +80,41 @@ def spread(operand: Any, shape: tuple[int, ...]) -> Any:
 
 
 def scaled_or_shifted(
-    assignment: Assignment, value: Any, operand: Any, where: Where, factor: Any = None, constant: Any = None
+    assignment: Assignment,
+    value: Any,
+    operand: Any,
+    where: Where,
+    factor: Any = None,
+    constant: Any = None,
+    statistic: bool = False,
 ) -> Active:
-    """An active value, times a constant or plus one."""
+    """An active value, times a constant or plus one; a factor may be a statistic of the value, which counts as a constant."""
     operand = spread(operand, value.shape)
+    if isinstance(operand, Stretch) and operand.operation == NORMALIZATION and statistic:
+        candidate = assignment.rule(NORMALIZATION, operand.where, value, weighing="none")
+        if isinstance(candidate.rule, Pass):
+            return Pointwise(value, operand.base)
+        operand = replace(operand, rule=candidate.rule)
+    if isinstance(operand, Stretch) and operand.where.layer != where.layer:
+        assignment.usage.folded[where] = operand.where
     if not isinstance(operand, Stretch):
         base = with_rule(operand)
         if isinstance(operand, Statistic) and constant is None:
             return Statistic(passing(value, operand.value))
-        if isinstance(assignment.composite.find(NORMALIZATION, where, first=False), Pass):
+        weighing: Weighing = "weights"
+        if statistic:
+            weighing = "none"
+        elif jnp.ndim(factor if constant is None else constant) == 0:
+            weighing = "number"
+        candidate = assignment.rule(NORMALIZATION, where, value, weighing=weighing)
+        if isinstance(candidate.rule, Pass):
             unshifted = None
             if constant is not None:
                 unshifted = getattr(operand, "unshifted", None)
                 unshifted = bare(operand) if unshifted is None else unshifted
             return Pointwise(value, sources(operand)[0], unshifted)
         affine = Affine(lambda x, weights: x, kind="ones")
-        operand = assignment.stretch(NORMALIZATION, where, base.value, base, affine)
+        operand = assignment.stretch(NORMALIZATION, where, base.value, base, affine, candidate=candidate)
     return operand.scaled(value, factor) if constant is None else operand.shifted(value, constant)
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.rule_settings import bias_setting, check_settings, register
-from jaxviz.attribution.rules.stabilizers import share
+from jaxviz.attribution.rules.stabilizers import KNOWN, share
+from jaxviz.checks import given, is_traced
 
 
 @register
@@ -24,6 +26,8 @@ class ZBox:
         high: the highest.
         stabilizer: at least 0; added to the denominator with its sign.
 
+    Shares have the sign of the relevance that they are of, for inputs in the box; `lrp` and `relevance_report` warn of others.
+
     References:
         G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller. Explaining Nonlinear Classification Decisions with Deep
         Taylor Decomposition. Pattern Recognition 65, 2017. arXiv:1512.02479.
@@ -35,14 +39,30 @@ class ZBox:
 
     def __post_init__(self) -> None:
         check_settings(self, signed=("low", "high"))
+        bounds = self.low, self.high
+        # Others are JAX's own, such as those of a tracer, while rules are data.
+        if all(isinstance(bound, KNOWN | np.ndarray | jax.Array) and not is_traced(bound) for bound in bounds):
+            low, high = map(np.asarray, bounds)
+            if not (low <= high).all():
+                raise ValueError(f"ZBox: low must be at most high, got {given(self.low)} and {given(self.high)}")
 
     def __call__(self, layer: Affine, x: Any, relevance: Any) -> Any:
         """The relevance of x."""
-        low, high = (jnp.broadcast_to(jnp.asarray(bound).astype(x.dtype), x.shape) for bound in (self.low, self.high))
+        low, high = self._bounds(x)
         z, back = jax.vjp(
             lambda x, low, high: layer.linear(x) - layer.positive(low) - layer.negative(high), x, low, high
         )
         return sum(map(jnp.multiply, (x, low, high), back(share(relevance, z, self.stabilizer))))
+
+    def _bounds(self, x: Any) -> list[Any]:
+        """Both bounds in the shape of the inputs."""
+        return [jnp.broadcast_to(jnp.asarray(bound).astype(x.dtype), x.shape) for bound in (self.low, self.high)]
+
+    def outside(self, x: Any) -> Any:
+        """How many inputs are outside of the box by more than rounding, as a float."""
+        low, high = self._bounds(x)
+        slack = 32 * jnp.finfo(x.dtype).eps * jnp.maximum(jnp.maximum(jnp.abs(low), jnp.abs(high)), high - low)
+        return jnp.sum((x < low - slack) | (x > high + slack), dtype=jnp.float32)
 
 
 @register

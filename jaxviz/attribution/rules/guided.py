@@ -1,12 +1,15 @@
 """Guided backpropagation, the deconvolutional network and smooth ReLUs: other derivatives in place of those of ReLUs."""
 
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxviz.attribution.arguments import prepare
-from jaxviz.attribution.caution import cautious
+from jaxviz.attribution.caution import cautious, warn
 from jaxviz.attribution.rules.score import active_score
 from jaxviz.attribution.rules.variances import Variance, derived
 from jaxviz.checks import check_number
@@ -29,7 +32,7 @@ def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> 
             times), `jnp.maximum(x, 0)` and any other maximum with a value that does not depend on the inputs, and the lower
             bound of `jax.nn.relu6` and `jnp.clip`. Maxima that are part of something else (softplus, the hard sigmoid, a
             function with a derivative of its own, a norm's variance as the mean of squares less the squared mean) have their
-            derivatives.
+            derivatives. Where none is found, as of `jnp.where(x > 0, x, 0)`, a warning says that this is the gradient.
         inputs: as for `gradient`.
         target: as for `gradient`.
 
@@ -53,7 +56,7 @@ def guided_backprop(model: Model, inputs: Any, *, target: TargetLike = None) -> 
         J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller. Striving for Simplicity: The All Convolutional Net. ICLR
         Workshop 2015. arXiv:1412.6806.
     """
-    return _guided_backprop(model, *prepare("guided_backprop", model, inputs, target))
+    return _told("guided_backprop", _guided_backprop(model, *prepare("guided_backprop", model, inputs, target)))
 
 
 @cautious
@@ -86,7 +89,7 @@ def deconvnet(model: Model, inputs: Any, *, target: TargetLike = None) -> Any:
     References:
         M. D. Zeiler, R. Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901.
     """
-    return _deconvnet(model, *prepare("deconvnet", model, inputs, target))
+    return _told("deconvnet", _deconvnet(model, *prepare("deconvnet", model, inputs, target)))
 
 
 @cautious
@@ -126,7 +129,7 @@ def beta_smooth(model: Model, inputs: Any, *, target: TargetLike = None, beta: f
         geometry is to blame. NeurIPS 2019. arXiv:1906.07983.
     """
     beta = check_number("beta_smooth", "beta", beta, 0)
-    return _beta_smooth(model, *prepare("beta_smooth", model, inputs, target), beta)
+    return _told("beta_smooth", _beta_smooth(model, *prepare("beta_smooth", model, inputs, target), beta))
 
 
 def _derivative(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
@@ -157,11 +160,14 @@ def _softened(value: jax.Array, operand: jax.Array, slope: jax.Array) -> jax.Arr
 _softened.defvjp(lambda value, operand, slope: (value, slope), lambda slope, above: (None, above * slope, None))
 
 
-def _rules(function: str, gated: bool, beta: Any = None) -> Rules:
+def _rules(function: str, gated: bool, note: Callable[[], None], beta: Any = None) -> Rules:
+    """The rules of a method; `note` is called for each ReLU."""
+
     def rectify(equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
         active = [operand for operand in operands if isinstance(operand, Active)]
         if len(active) > 1 or isinstance(active[0], Variance):
             return _derivative(equation, operands, where)
+        note()
         value = _derivative(equation, operands, where)[0].value
         operand = active[0].value
         if equation.primitive.name == "clamp":
@@ -199,23 +205,45 @@ def _is_maximum(equation: JaxprEqn) -> bool:
     return len(inner) == 1 and _is_maximum(inner[0])
 
 
-_GUIDED, _DECONVNET = _rules("guided_backprop", gated=True), _rules("deconvnet", gated=False)
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Rectified:
+    """An attribution, and whether the program has a ReLU, which a call knows that finds it compiled, too."""
+
+    attribution: Any
+    has_relu: bool = field(metadata={"static": True})
 
 
-def _gradient(model: Model, inputs: Any, target: Target, rules: Rules) -> Any:
-    return jax.grad(lambda inputs: active_score(model, jax.tree.map(Active, inputs), target, rules).value.sum())(inputs)
+def _told(function: str, found: _Rectified) -> Any:
+    """The attribution, with a warning where it is but the gradient."""
+    if not found.has_relu:
+        warn(
+            function,
+            "no ReLU was found in the model's program, so that the attribution is its gradient. Found are jax.nn.relu, "
+            "jax.nn.relu6, jnp.maximum(x, 0) and jnp.clip, not jnp.where(x > 0, x, 0), x * (x > 0), "
+            "nor what is smooth (GELU, SiLU)",
+        )
+    return found.attribution
+
+
+def _gradient(model: Model, inputs: Any, target: Target, rules: Callable[[Callable[[], None]], Rules]) -> _Rectified:
+    found: list[None] = []
+    own = rules(lambda: found.append(None))
+    score = lambda inputs: active_score(model, jax.tree.map(Active, inputs), target, own).value.sum()
+    attribution = jax.grad(score)(inputs)
+    return _Rectified(attribution, bool(found))
 
 
 @jit
-def _guided_backprop(model: Model, inputs: Any, target: Target) -> Any:
-    return _gradient(model, inputs, target, _GUIDED)
+def _guided_backprop(model: Model, inputs: Any, target: Target) -> _Rectified:
+    return _gradient(model, inputs, target, functools.partial(_rules, "guided_backprop", True))
 
 
 @jit
-def _deconvnet(model: Model, inputs: Any, target: Target) -> Any:
-    return _gradient(model, inputs, target, _DECONVNET)
+def _deconvnet(model: Model, inputs: Any, target: Target) -> _Rectified:
+    return _gradient(model, inputs, target, functools.partial(_rules, "deconvnet", False))
 
 
 @jit
-def _beta_smooth(model: Model, inputs: Any, target: Target, beta: Any) -> Any:
-    return _gradient(model, inputs, target, _rules("beta_smooth", gated=False, beta=beta))
+def _beta_smooth(model: Model, inputs: Any, target: Target, beta: Any) -> _Rectified:
+    return _gradient(model, inputs, target, functools.partial(_rules, "beta_smooth", False, beta=beta))

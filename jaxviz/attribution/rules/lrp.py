@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxviz.attribution.arguments import prepare
 from jaxviz.attribution.caution import cautious
 from jaxviz.attribution.cuts import named
+from jaxviz.attribution.rules.assignment import Assignment
+from jaxviz.attribution.rules.boxes import tally, warn_of
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.pending import Gauge
@@ -17,6 +19,7 @@ from jaxviz.attribution.rules.score import relevance_score
 from jaxviz.compilation import jit
 from jaxviz.inputs import check_layer
 from jaxviz.model import Model
+from jaxviz.program import Rules
 from jaxviz.targets import Target, TargetLike
 
 _EPSILON = Epsilon()
@@ -57,7 +60,8 @@ def lrp(
 
     Raises:
         TypeError, ValueError: as for `gradient`; if composite is none, or has a rule for a layer, kind of layer or primitive that
-            neither this model nor any other has; if a layer is not found.
+            neither this model nor any other has, or for a layer or class of modules of which no operation can have one (a batch
+            norm is part of the linear layer before it); if a layer is not found.
         ValueError: if a primitive that depends on the inputs has no rule; the message says how to give one.
 
     Example:
@@ -109,24 +113,38 @@ def lrp(
     """
     check_layer("lrp", "" if layer is None else layer, side)
     inputs, prepared = prepare("lrp", model, inputs, target, differentiable=layer is None)
-    return _lrp(model, inputs, prepared, as_composite("lrp", composite), layer, side)
+    composite = as_composite("lrp", composite)
+    relevance, counts = _lrp(model, inputs, prepared, composite, layer, side)
+    warn_of("lrp", composite, counts)
+    return relevance
 
 
 @jit(static_argnames=("layer", "side"))
 def _lrp(model: Model, inputs: Any, target: Target, composite: Composite, layer: str | None, side: str) -> Any:
-    check_composite("lrp", model, inputs, target, composite)
+    kinds = check_composite("lrp", model, inputs, target, composite)
+    usages = []
+
+    def rules(tally: Any) -> Rules:
+        assignment = Assignment("lrp", composite, tally=tally)
+        usages.append(assignment.usage)
+        return propagation(assignment)
+
     if layer is None:
         score, back = jax.vjp(
-            lambda inputs: relevance_score(model, inputs, target, propagation("lrp", composite)), inputs
+            lambda inputs, tally: relevance_score(model, inputs, target, rules(tally)), inputs, tally(composite)
         )
-        return back(score)[0]
+        relevance, counts = back(score)
+        usages[-1].check(kinds)
+        return relevance, counts
     found = named("lrp", model, inputs, (layer,), side)
     if len(found) > 1:
         raise ValueError(f"lrp: layer {layer!r} fits {len(found)} layers, give one of them: {', '.join(found)}")
     ((path, shapes),) = jax.eval_shape(lambda: model.capture(inputs, found, side=side)).items()
     gauges = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     gauged = lambda gauges: model.add({path: jax.tree.map(Gauge, gauges)}, side=side)
-    run = lambda gauges, inputs: relevance_score(gauged(gauges), inputs, target, propagation("lrp", composite))
+    run = lambda gauges, inputs, tally: relevance_score(gauged(gauges), inputs, target, rules(tally))
     # By the inputs, too: rules hold values that depend on them, and that is of this derivative only if it is one by them.
-    score, back = jax.vjp(run, gauges, inputs)
-    return back(score)[0]
+    score, back = jax.vjp(run, gauges, inputs, tally(composite))
+    relevance, _, counts = back(score)
+    usages[-1].check(kinds)
+    return relevance, counts

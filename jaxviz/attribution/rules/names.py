@@ -76,14 +76,19 @@ def check_kinds(
         )
 
 
-def check_composite(function: str, model: Model, inputs: Any, target: Target, composite: Composite) -> None:
-    """Raises unless the layers, kinds and primitives for which a composite has rules are there, or may be elsewhere."""
+def check_composite(function: str, model: Model, inputs: Any, target: Target, composite: Composite) -> dict[str, str]:
+    """Raises unless the layers, kinds and primitives for which a composite has rules are there, or may be elsewhere.
+
+    Returns:
+        The layers of the program, by path, and what they are.
+    """
     program = views.program(model, inputs, lambda outputs: select(outputs, target))
     if composite.layers:
         paths.choose(function, composite.layers, dict.fromkeys(key.layer for key in program.sites))
     check_kinds(function, "composite.rules", composite.rules, OPERATIONS, program)
     check_kinds(function, "composite.first", composite.first, OPERATIONS, program)
     check_names(function, "composite.primitives", composite.primitives, program)
+    return {key.layer: site.structure.kind for key, site in program.sites.items()}
 
 
 def check_rules(function: str, rules: Any) -> Static:

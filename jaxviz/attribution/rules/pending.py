@@ -12,7 +12,7 @@ from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 from jaxviz.attribution.rules.affine import Affine
 from jaxviz.attribution.rules.composites import Rule
 from jaxviz.attribution.rules.held import held
-from jaxviz.program import Active
+from jaxviz.program import Active, Where
 from jaxviz.program._compat import JaxprEqn, bind
 
 # Gives the relevance of the operands, from operands, constants and the relevance of the result.
@@ -21,7 +21,7 @@ Backward = Callable[[Any, Any, Any], Any]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def relevant(backward: Backward, value: Any, operands: Any, constants: Any, probe: Any) -> Any:
-    """The value; backwards, relevance goes to the operands by a rule, and how much came and went goes to the probe."""
+    """The value; backwards, relevance goes to the operands by a rule, which the probe, a `usage.Probe` or None, is told."""
     return value
 
 
@@ -37,8 +37,7 @@ def _backward(backward: Backward, residuals: Any, relevance: Any) -> Any:
     found = backward(operands, constants, relevance)
     found = jax.tree.map(lambda part, operand: part.astype(operand.dtype), found, operands)
     if probe is not None:
-        came, went = relevance.sum(), sum(part.sum() for part in jax.tree.leaves(found))
-        probe = jnp.stack([came.astype(probe.dtype), jnp.asarray(went).astype(probe.dtype)])
+        probe = probe.applied(relevance, jax.tree.leaves(found))
     return None, found, None, probe
 
 
@@ -119,6 +118,8 @@ class Stretch(Pending):
         base: what it is a map of.
         affine: the map.
         rule: its rule.
+        where: the layer that it stands in.
+        operation: its kind, one of `composites.OPERATIONS`.
         probe: see `relevant`.
         feature: turns a scale of the map's outputs into a factor of its weights, where it can; None if nothing does.
         parent: what this is an elementwise function of, too: the same without what scaled or shifted it last.
@@ -127,6 +128,8 @@ class Stretch(Pending):
     base: Active
     affine: Affine
     rule: Rule
+    where: Where
+    operation: str
     probe: Any = None
     feature: Callable[[Any], Any] | None = None
     parent: "Stretch | None" = None

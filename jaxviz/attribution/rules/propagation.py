@@ -7,13 +7,13 @@ out, say), and pass relevance unchanged. A value that is used more than once get
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from jaxviz.attribution.rules import arithmetic, elementwise, linear_layers, moves
-from jaxviz.attribution.rules.affine import Affine
+from jaxviz.attribution.rules.affine import Affine, WithoutWeights
 from jaxviz.attribution.rules.assignment import Assignment
-from jaxviz.attribution.rules.composites import Composite
+from jaxviz.attribution.rules.composites import Candidate
 from jaxviz.attribution.rules.pending import (
     Detached,
     Pointwise,
@@ -30,20 +30,15 @@ from jaxviz.program import Active, Rule, Rules, Where
 from jaxviz.program._compat import JaxprEqn, bind
 
 
-def propagation(function: str, composite: Composite, probe: Callable[[Where, str, Any], Any] | None = None) -> Rules:
-    """The rules of one evaluation, for the program's evaluator.
-
-    Args:
-        function: the name of the method, for errors.
-        composite: which rule is for which layer.
-        probe: what gives the probe of an operation: `probe(where, operation, rule)`, or None.
-    """
-    assignment = Assignment(function, composite, probe)
+def propagation(assignment: Assignment) -> Rules:
+    """The rules of one evaluation, for the program's evaluator."""
     table: dict[str, Any] = {}
     for names, rule in _table(assignment):
         table.update(dict.fromkeys(names.split(), functools.partial(_beside_detached, assignment, rule)))
-    table.update({key: functools.partial(_own, assignment, rule) for key, rule in composite.primitives.items()})
-    return Rules(function, table, settle=settle)
+    table.update(
+        {key: functools.partial(_own, assignment, rule) for key, rule in assignment.composite.primitives.items()}
+    )
+    return Rules(assignment.function, table, settle=settle)
 
 
 def _table(assignment: Assignment) -> Iterator[tuple[str, Rule]]:
@@ -67,6 +62,7 @@ def _beside_detached(
     assignment: Assignment, rule: Rule, equation: JaxprEqn, operands: list[Any], where: Where
 ) -> list[Any]:
     """What a rule makes of operands of which some may be detached."""
+    assignment.usage.seen.add(where)
     detached = [isinstance(operand, Detached) for operand in operands]
     if not any(detached):
         return rule(equation, operands, where)
@@ -93,6 +89,8 @@ def _unknown(assignment: Assignment, equation: JaxprEqn, operands: list[Any], wh
 
 def _own(assignment: Assignment, rule: Rule, equation: JaxprEqn, operands: list[Any], where: Where) -> list[Any]:
     """A rule of one's own for a primitive."""
+    assignment.usage.seen.add(where)
+    assignment.usage.own.add(where)
     value, *more = computed(equation, operands)
     if more:
         raise ValueError(
@@ -110,7 +108,10 @@ def _own(assignment: Assignment, rule: Rule, equation: JaxprEqn, operands: list[
 
     def backward(x: Any, constants: Any, relevance: Any) -> Any:
         others, rule = constants
-        return rule(Affine(core, others), x, relevance)
+        try:
+            return rule(Affine(core, others), x, relevance)
+        except WithoutWeights as error:
+            raise assignment.weightless(Candidate(rule, "primitives", equation.primitive.name), where) from error
 
     x = tuple(plain(operands[index]) for index in active)
     probe = assignment.probe(where, equation.primitive.name, rule)

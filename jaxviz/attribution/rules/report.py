@@ -1,6 +1,8 @@
 """The report of where relevance went: what came to each layer, what it passed on, what it absorbed."""
 
+import collections
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,29 +14,33 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxviz.attribution.arguments import prepare
+from jaxviz.attribution.caution import warn_unless_finite
+from jaxviz.attribution.rules.assignment import Assignment
+from jaxviz.attribution.rules.boxes import tally, warn_of
 from jaxviz.attribution.rules.composites import Composite, as_composite
 from jaxviz.attribution.rules.names import check_composite
 from jaxviz.attribution.rules.propagation import propagation
-from jaxviz.attribution.rules.relevance import Epsilon, OwnRule
+from jaxviz.attribution.rules.relevance import Epsilon
 from jaxviz.attribution.rules.score import relevance_score
+from jaxviz.attribution.rules.usage import name_of
 from jaxviz.checks import is_traced
 from jaxviz.compilation import jit
 from jaxviz.model import Model
-from jaxviz.program import Where
 from jaxviz.targets import Target, TargetLike
 
 _EPSILON = Epsilon()
 
 
 class RelevanceFlow(NamedTuple):
-    """The relevance of one operation, summed over the batch, all positions and all calls.
+    """The relevance of one operation, summed over the batch, all positions and the steps of a scan.
 
     Attributes:
-        layer: the path of the layer that it stands in; empty outside of all layers.
+        layer: the path of the layer that it stands in, `path#k` in its k-th further call; empty outside of all layers.
         operation: what it is ("convolution", "dense", "pooling", "sum", "softmax", ...).
         rule: its rule.
         arriving: the relevance of its outputs.
         passed: the relevance of its inputs.
+        number: which one it is, from 1, where a layer has several of these operations; else 0.
     """
 
     layer: str
@@ -42,6 +48,7 @@ class RelevanceFlow(NamedTuple):
     rule: str
     arriving: float
     passed: float
+    number: int = 0
 
     @property
     def absorbed(self) -> float:
@@ -74,7 +81,8 @@ class RelevanceReport:
             table.add_column(name, justify="left" if name in ("Layer", "Operation", "Rule") else "right", no_wrap=True)
         for flow in self.flows:
             numbers = (flow.arriving, flow.passed, flow.absorbed)
-            table.add_row(flow.layer or "–", flow.operation, flow.rule, *(f"{number:.4g}" for number in numbers))
+            operation = f"{flow.operation} {flow.number}" if flow.number else flow.operation
+            table.add_row(flow.layer or "–", operation, flow.rule, *(f"{number:.4g}" for number in numbers))
         text = io.StringIO()
         Console(file=text, width=10_000, color_system=None, highlight=False, markup=False).print(table)
         lines = [line.rstrip() for line in text.getvalue().splitlines()]
@@ -119,40 +127,52 @@ def relevance_report(
         Absorbed elsewhere: 0
     """
     inputs, prepared = prepare("relevance_report", model, inputs, target)
-    found = _report(model, inputs, prepared, as_composite("relevance_report", composite))
+    composite = as_composite("relevance_report", composite)
+    found = _report(model, inputs, prepared, composite)
     if any(map(is_traced, jax.tree.leaves(found))):
         raise TypeError(
             "relevance_report: a report cannot be made inside of jax.jit, jax.vmap or jax.grad; call it outside"
         )
-    score, attribution, flows = found
-    rows = [RelevanceFlow(*name[1:], *map(float, np.asarray(flow))) for name, flow in sorted(flows.items())]
+    score, attribution, flows, counts = found
+    warn_of("relevance_report", composite, counts)
+    rows = []
+    counts = collections.Counter((layer, operation) for _, layer, operation, _ in flows)
+    numbers: collections.Counter[tuple[str, str]] = collections.Counter()
+    for (_, layer, operation, rule), flow in sorted(flows.items()):
+        numbers[layer, operation] += 1
+        number = numbers[layer, operation] if counts[layer, operation] > 1 else 0
+        arriving, passed = map(float, np.asarray(flow))
+        rows.append(RelevanceFlow(layer, operation, rule, arriving, passed, number))
+    warn_unless_finite("relevance_report", "the relevance", attribution, model)
     # Values of which only a statistic is made have none.
     return RelevanceReport(float(score), float(attribution), tuple(row for row in rows if row.arriving or row.passed))
 
 
 @jit
 def _report(model: Model, inputs: Any, target: Target, composite: Composite) -> Any:
-    check_composite("relevance_report", model, inputs, target, composite)
-    names: dict[tuple[str, str, str], int] = {}
+    kinds = check_composite("relevance_report", model, inputs, target, composite)
 
-    def note(where: Where, operation: str, rule: Any) -> None:
-        names.setdefault(_name(where, operation, rule), len(names))
+    def run(inputs: Any, assignment: Assignment) -> Any:
+        return relevance_score(model, inputs, target, propagation(assignment))
 
-    score = jax.eval_shape(
-        lambda inputs: relevance_score(model, inputs, target, propagation("relevance_report", composite, note)), inputs
-    )
+    counted = Assignment("relevance_report", composite)
+    score = jax.eval_shape(lambda inputs: run(inputs, counted), inputs)
+    assignments = []
 
-    def probed(inputs: Any, probes: Any) -> Any:
-        probe = lambda where, operation, rule: probes[names[_name(where, operation, rule)]]
-        return relevance_score(model, inputs, target, propagation("relevance_report", composite, probe))
+    def probed(inputs: Any, flows: Sequence[Any], tally: Any) -> Any:
+        assignments.append(Assignment("relevance_report", composite, flows, tally))
+        return run(inputs, assignments[-1])
 
-    score, back = jax.vjp(probed, inputs, [jnp.zeros(2, score.dtype) for _ in names])
-    attribution, flows = back(score)
+    flows = [jnp.zeros(2, score.dtype) for _ in counted.usage.uses]
+    score, back = jax.vjp(probed, inputs, flows, tally(composite))
+    attribution, flows, counts = back(score)
+    usage = assignments[-1].usage
+    usage.check(kinds)
+    # Relevance comes to all of them but those of statistics, and of what is evaluated once more (the body of a scan).
+    named = {
+        (index, use.where.layer, use.operation, name_of(use.rule)): flow
+        for index, (use, flow) in enumerate(zip(usage.uses, flows, strict=True))
+        if use.applied
+    }
     total = sum(leaf.sum().astype(score.dtype) for leaf in jax.tree.leaves(attribution))
-    return score.sum(), total, {(index, *name): flows[index] for name, index in names.items()}
-
-
-def _name(where: Where, operation: str, rule: Any) -> tuple[str, str, str]:
-    if isinstance(rule, OwnRule):
-        rule = getattr(rule.function.value, "__name__", "a function")
-    return where.layer, operation, rule if isinstance(rule, str) else type(rule).__name__
+    return score.sum(), total, named, counts

@@ -136,6 +136,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*no ReLU was found:jaxviz.AttributionWarning")
 @pytest.mark.parametrize("function", OTHERS.values(), ids=OTHERS)
 def test_maxima_that_are_no_relu_have_their_derivative(function):
     model = jv.Model.from_function(lambda params, x: function(x) @ params, HEAD)
@@ -202,4 +203,21 @@ def test_a_tuple_and_a_layer():
     np.testing.assert_array_equal(first, [[2.0, 0.0, 0.0]])
     np.testing.assert_array_equal(second, [[0.0]])
     tail, hidden = model.since("hidden", (X, np.array([[4.0]], np.float32)))
-    np.testing.assert_array_equal(jv.guided_backprop(tail, hidden), HEAD.T)
+    with pytest.warns(
+        jv.AttributionWarning, match="no ReLU was found"
+    ):  # the others stand before the layer, or are not reached
+        np.testing.assert_array_equal(jv.guided_backprop(tail, hidden), HEAD.T)
+
+
+@pytest.mark.parametrize("method", [jv.guided_backprop, jv.deconvnet, jv.beta_smooth])
+def test_a_program_without_a_relu_is_told(method):
+    for function in (lambda x: jnp.where(x > 0, x, 0), lambda x: x * (x > 0).astype(x.dtype), jax.nn.gelu):
+        model = jv.Model.from_function(lambda params, x, function=function: function(x) @ params, HEAD)
+        for _ in range(2):  # the second time the program is there
+            with pytest.warns(
+                jv.AttributionWarning,
+                match=rf"^{method.__name__}: no ReLU was found .* its gradient\. Found are jax\.nn\.relu",
+            ) as told:
+                found = method(model, abs(MANY) + 0.1)
+            assert [one.filename for one in told] == [__file__]
+        np.testing.assert_array_equal(found, jv.gradient(model, abs(MANY) + 0.1))

@@ -35,13 +35,17 @@ class Assignment:
         self.composite = composite
         self.usage = Usage(function, composite)
         self._flows, self._tally = flows, tally
-        self._first: set[int] = set()  # which equations are first linear layers; some are evaluated more than once
+        self._has_first = False
+        self._instead: JaxprEqn | None = None  # which equation is the first layer where none sees the inputs
 
     def is_first(self, equation: JaxprEqn, base: Active) -> bool:
         """Whether an equation is a first linear layer: of raw inputs or, if none is, the one that is met first."""
-        if isinstance(base, Raw) or not self._first:
-            self._first.add(id(equation))
-        return id(equation) in self._first
+        if isinstance(base, Raw):
+            self._has_first = True
+            return True
+        if not self._has_first:
+            self._has_first, self._instead = True, equation
+        return equation is self._instead  # it may be evaluated more than once
 
     def rule(
         self, operation: str, where: Where, value: Any, *, first: bool = False, weighing: Weighing = "weights"

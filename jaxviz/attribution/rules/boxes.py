@@ -53,6 +53,7 @@ def warn_of(function: str, composite: Composite, counts: Any) -> None:
             function,
             f"{outside} of the {size} values that enter a layer with the rule {told} are outside of its box, so that relevance "
             "may have the wrong sign there; give the lowest and highest value that inputs can have, after what normalizes them",
+            "values outside of a box",
         )
 
 

@@ -332,3 +332,16 @@ def test_a_report_that_is_nan_says_why():
         jv.AttributionWarning, match="relevance_report: the relevance is NaN or infinite, since the model's"
     ):
         jv.relevance_report(model, jnp.ones((1, 2)))
+
+
+def test_a_jitted_layer_that_is_called_twice_is_a_first_one_once():
+    weights, inputs = jnp.asarray(np.random.default_rng(4).normal(size=(2, 4, 4)), jnp.float32), jnp.full((2, 4), 0.5)
+    layer = jax.jit(lambda weights, x: jax.nn.relu(x @ weights))
+    composite = Composite({"dense": Epsilon()}, first={"dense": ZBox(0.0, 1.0)})
+    together = jv.Model.from_function(lambda params, x: layer(params[1], layer(params[0], x)).sum(axis=1), weights)
+    apart = jv.Model.from_function(
+        lambda params, x: jax.nn.relu(jax.nn.relu(x @ params[0]) @ params[1]).sum(axis=1), weights
+    )
+    found, expected = (jv.lrp(model, inputs, composite=composite) for model in (together, apart))
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)

@@ -199,7 +199,8 @@ def test_a_tuple_and_a_layer():
     model = jv.Model.from_function(
         lambda params, x: jv.tag(jax.nn.relu(x[0]), "hidden") @ params + jax.nn.relu(-x[1]), HEAD
     )
-    first, second = jv.guided_backprop(model, (X, np.array([[4.0]], np.float32)))
+    with pytest.warns(jv.AttributionWarning, match=r"inputs\[1\] is all zero"):  # its ReLU is off
+        first, second = jv.guided_backprop(model, (X, np.array([[4.0]], np.float32)))
     np.testing.assert_array_equal(first, [[2.0, 0.0, 0.0]])
     np.testing.assert_array_equal(second, [[0.0]])
     tail, hidden = model.since("hidden", (X, np.array([[4.0]], np.float32)))

@@ -163,7 +163,7 @@ def test_a_negative_score_does_not_turn_ablation_around():
     np.testing.assert_allclose(cam, [[3 / 5, -8 * 8 / 5]], rtol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:.*all zero:jaxviz.AttributionWarning")  # they are meant to be
+@pytest.mark.filterwarnings("ignore:.*(all zero|no ReLU was found):jaxviz.AttributionWarning")  # they are meant to be
 def test_where_there_is_nothing_all_maps_are_zero():
     # neither an activation, nor a gradient, nor a score: no method divides by 0
     model = jv.Model.from_function(lambda params, x: (0 * jv.tag(x, "grid")).sum(axis=(1, 2)), ())

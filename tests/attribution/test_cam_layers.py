@@ -11,7 +11,10 @@ import pytest
 import jaxviz as jv
 from jaxviz.attribution.cam.tokens import fitting
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
+pytestmark = [
+    pytest.mark.usefixtures("quickly_compiled"),
+    pytest.mark.filterwarnings("ignore:.*no ReLU was found:jaxviz.AttributionWarning"),  # some networks have none
+]
 
 
 class Vit(nn.Module):

@@ -176,6 +176,7 @@ def test_wrong_calls(settings, error, message):
         jv.expected_gradients(MODEL, INPUTS, **{"target": 0, "baselines": BASELINES, "key": KEY, **settings})
 
 
+@pytest.mark.filterwarnings(r"ignore:.*inputs\[0\] is all zero:jaxviz.AttributionWarning")  # it is meant to be
 def test_noise_of_each_input():
     model = jv.Model.from_function(lambda params, x: (x[0] ** 2).sum(axis=1) + (x[1] ** 2).sum(axis=1), ())
     inputs, points = (jnp.zeros((2, 3)), jnp.zeros((2, 2))), (np.zeros((1, 3)), np.zeros((1, 2)))

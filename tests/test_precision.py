@@ -29,5 +29,5 @@ def test_traced_values():
 
 
 def test_integers_are_refused():
-    with pytest.raises(ValueError, match=r"int32.* not inexact"):
+    with pytest.raises(ValueError, match="int32"):
         at_least_float32(jnp.arange(3))
